@@ -1,0 +1,146 @@
+import type { Batch, ChunkRead, Finding, Params, Position, Table, TableError, TableRef } from './model.ts';
+import type { Start } from './source.ts';
+
+/** A table at the destination. */
+export type Target = { readonly database: string; readonly table: string };
+
+/** Names one table of one pipeline at its destination database. */
+export type TableId = string;
+
+/** A table that a run is about to load. */
+export type TablePlan = {
+  readonly pipeline: string;
+  readonly scope: number;
+  readonly run: number;
+  readonly ref: TableRef;
+  readonly target: Target;
+  readonly table: Table;
+  readonly ranges: readonly string[];
+  readonly replace: boolean;
+  /** Take over an existing table that is not ours. */
+  readonly adopt: boolean;
+  /** Make table and position without rows (`skipInitial`): planned with no ranges. */
+  readonly skipInitial: boolean;
+  /** Begin anew although this run has planned the table before: load number + 1. */
+  readonly again: boolean;
+};
+
+/** One chunk of a planned table that is not done yet. */
+export type OpenChunk = { readonly chunk: number; readonly range: string };
+
+export type Planned = { readonly id: TableId; readonly load: number; readonly open: readonly OpenChunk[]; readonly chunks: number; readonly rowsDone: number };
+
+/** What a load needs to know about its chunk; made by `claimChunk`. */
+export type ChunkClaim = { readonly id: TableId; readonly load: number; readonly chunk: number; readonly token: number; readonly range: string };
+
+/** A table planned by a run, as the destination's control tables know it. Times RFC 3339 UTC. Stored: add fields, never rename. */
+export type TableRecord = {
+  readonly id: TableId;
+  readonly ref: TableRef;
+  readonly target: Target;
+  readonly state: TableState;
+  readonly load: number;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly rules: Readonly<Record<string, number>>;
+  readonly startedAt: string | null;
+  readonly lastLoadedAt: string | null;
+  readonly error: TableError | null;
+};
+export type TableState = 'new' | 'loading' | 'loaded' | 'consistent' | 'paused' | 'skipped' | 'reload' | 'error';
+
+/** One run's share in one table: a row of `_flow_runs`. */
+export type RunTable = {
+  readonly ref: TableRef;
+  readonly target: Target;
+  readonly state: 'loading' | 'loaded' | 'failed' | 'skipped';
+  readonly rows: number;
+  readonly bytes: number;
+  readonly startedAt: string | null;
+  readonly endedAt: string | null;
+  readonly error: TableError | null;
+};
+
+/** A scope's checkpoint row (EXACTNESS.md §1). */
+export type Scope = Start & { readonly scope: number; readonly run: number; readonly token: number; readonly seq: number };
+
+export type OpenDestination = (params: Params, signal: AbortSignal) => Promise<Destination>;
+
+/**
+ * An opened destination: SingleStore, or MariaDB/MySQL as a stand-in. Every method may be repeated after a crash with the same
+ * arguments and then changes nothing more. Throws the classes of `errors.ts`; other errors are transient. Control tables live in each
+ * destination database; a transaction never writes two databases.
+ */
+export interface Destination extends AsyncDisposable {
+  readonly server: { readonly product: 'SingleStore' | 'MariaDB' | 'MySQL'; readonly version: string };
+
+  /** Grants, local_infile, conversion strictness, packet size, TLS: what would make a load fail. `databases`: those it will write; changes nothing. */
+  preflight(databases: readonly string[]): Promise<Finding[]>;
+
+  /** Creates the database (when missing and granted) and its control tables; adds columns that an older version lacks. */
+  prepare(database: string): Promise<void>;
+
+  /** All checkpoint rows of a pipeline in one database; [] when the database or its control tables do not exist. */
+  scopes(database: string, pipeline: string): Promise<Scope[]>;
+
+  /** Makes a scope's checkpoint row with P0, before the first row is read. Existing with the same run: kept; of a newer run: `Superseded`. */
+  createScope(database: string, pipeline: string, scope: Scope): Promise<void>;
+
+  /** Deletes a scope's row (after its tables belong to another one, or when a run is abandoned). */
+  dropScope(database: string, pipeline: string, scope: number): Promise<void>;
+
+  /**
+   * Registers tables for loading: `_flow_tables`, structure at P0, chunk rows, empty shadow. A table planned by this run before keeps
+   * its shadow and its done chunks (unless `again`). A live table that is not ours is refused unless `adopt` (`DestinationRejected`).
+   * Refusals come per table, so that the others go on.
+   */
+  plan(database: string, plans: readonly TablePlan[]): Promise<(Planned | TableError)[]>;
+
+  /** Takes a chunk: token + 1, so that an earlier attempt's load can no longer commit. null: it is done already. */
+  claimChunk(database: string, id: TableId, load: number, chunk: number): Promise<ChunkClaim | null>;
+
+  /**
+   * Loads one chunk into the shadow and marks it done in the same transaction, guarded by the claim's token. The returned rows equal
+   * those sent, or it throws and nothing stays. A rejected row: `DestinationRejected` naming table, key and column.
+   * `progress` is called with totals so far as bytes leave.
+   */
+  loadChunk(
+    plan: LoadTarget,
+    claim: ChunkClaim,
+    batches: AsyncGenerator<Batch, ChunkRead, undefined>,
+    progress: (rows: number, bytes: number) => void,
+    signal: AbortSignal,
+  ): Promise<{ rows: number; bytes: number }>;
+
+  /**
+   * Closes a load: raises the token of all its chunks and requires every one `done`; checks that the shadow holds as many rows as were
+   * sent (not with `replace`); stores the end position. Afterwards no late load can write. Returns the rows of the shadow.
+   */
+  seal(database: string, id: TableId, load: number, until: Position): Promise<{ rows: number; bytes: number; rules: Record<string, number> }>;
+
+  /** Marks a table of a run as failed: state `reload` (its live copy stays as it was), last error, shadow dropped. */
+  fail(database: string, pipeline: string, run: number, ref: TableRef, target: Target, error: TableError): Promise<void>;
+
+  /**
+   * In one transaction per database: journal rows for all these sealed tables. After that the run can only roll forward
+   * (EXACTNESS.md §5). Returns nothing; repeated calls are fine.
+   */
+  journal(database: string, run: number, tables: readonly { readonly id: TableId; readonly load: number }[]): Promise<void>;
+
+  /** Puts the shadow in place of the live table by journalled renames and gives the table to `scope`; finishes what a crash left half done. */
+  promote(database: string, run: number, scope: number, id: TableId, load: number): Promise<void>;
+
+  /** Drops shadows, chunk rows and unpromoted `_flow_tables` entries of a cancelled or failed run; live tables are untouched. */
+  abandon(database: string, pipeline: string, run: number): Promise<void>;
+
+  /** Tables of a pipeline as the control tables know them; [] when there are none. */
+  tables(database: string, pipeline: string): Promise<TableRecord[]>;
+
+  /** Tables of one run, for `GET runs/{n}`. */
+  runTables(database: string, pipeline: string, run: number): Promise<RunTable[]>;
+
+  /** Deletes all control rows of a pipeline and drops its shadows and staging tables; copied tables stay. */
+  remove(database: string, pipeline: string): Promise<void>;
+}
+
+export type LoadTarget = { readonly database: string; readonly table: Table; readonly replace: boolean };

@@ -1,0 +1,68 @@
+import type { Batch, ChunkRead, DescribeRequest, Described, Finding, Params, Position, Split, Table, TableRef } from './model.ts';
+
+/** One line of a source's catalog. */
+export type Listing = { readonly name: string; readonly kind: Table['kind']; readonly approxRows: number };
+
+/** Where a scope starts following the log (EXACTNESS.md §3). */
+export type Start = {
+  readonly position: Position;
+  /** Replication slot that keeps the log for this scope; '' where the source has none. */
+  readonly slot: string;
+  /** The server's identity, compared at each later start (system identifier and timeline, server UUID, …). */
+  readonly identity: string;
+};
+
+/** Options of a source connection that drivers read from `Params`, with their defaults in `codes.ts`. */
+export type OpenSource = (params: Params, signal: AbortSignal) => Promise<Source>;
+
+/**
+ * An opened source. Throws the classes of `errors.ts`; any other error is transient and the caller tries again.
+ * Methods may be called at the same time; each takes a connection of its own from the source's pool.
+ */
+export interface Source extends AsyncDisposable {
+  readonly server: { readonly product: string; readonly version: string };
+  /** The connected database's name as `list-db` shows it and destination names use it; `default` where it names nothing (MySQL). */
+  readonly database: string;
+
+  /**
+   * Everything that would make a full extract or later change capture of `tables` fail, found before it does: grants, log
+   * settings, slots left, retention, keys, replica identity. With no tables: the server only. Changes nothing.
+   */
+  preflight(tables: readonly TableRef[]): Promise<Finding[]>;
+
+  /** Schemas a user may select tables from, system schemas left out, sorted. */
+  schemas(): Promise<string[]>;
+
+  /** Tables and partitioned roots (not their partitions, not views) of a schema, sorted; null: no such schema. */
+  tables(schema: string): Promise<Listing[] | null>;
+
+  /** Describes tables in one go (1,000 must take seconds, not minutes); views are found by name. A missing or refused table is an `error` entry. */
+  describe(requests: readonly DescribeRequest[]): Promise<Described[]>;
+
+  /**
+   * Takes P0 for a scope called `name` (`[a-z0-9_]{1,50}`; slot name) of a pipeline called `pipeline` (same alphabet; publication
+   * name): no later commit of `tables` will be missed from there on, and every commit before it is visible to any later read.
+   * Waits as long as that takes and reports why through `waiting` (blocking pids). A slot left under the same name by an earlier
+   * attempt is dropped first.
+   */
+  begin(pipeline: string, name: string, tables: readonly TableRef[], waiting: (why: string) => void, signal: AbortSignal): Promise<Start>;
+
+  /** Lets the log of a scope go: drops its slot. Fine when there is none. */
+  end(name: string): Promise<void>;
+
+  /** Drops everything that a pipeline made at the source: publication and all its slots (names that begin with `pipeline` + `_`). */
+  remove(pipeline: string): Promise<void>;
+
+  /** The log's written end now: rows read before this call are covered by it (`ahead_until`, EXACTNESS.md §3). */
+  written(): Promise<Position>;
+
+  /** Cuts a table into ranges of about `chunkBytes` that together hold every row exactly once (or more than once if `replace`). */
+  split(table: Table, where: string | undefined, chunkBytes: number): Promise<Split>;
+
+  /**
+   * The rows of one range as load text (DESIGN.md §6): tab, newline, backslash escapes, `\N` for NULL, hex for binary kinds,
+   * columns in `table.columns` order. Pulls from the server only as fast as it is consumed. Aborting or leaving the loop early
+   * ends the query at once.
+   */
+  read(table: Table, where: string | undefined, range: string, signal: AbortSignal): AsyncGenerator<Batch, ChunkRead, undefined>;
+}
