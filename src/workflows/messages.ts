@@ -1,0 +1,263 @@
+/**
+ * Names and shapes of everything that crosses a workflow's border, shared by API, workflows and activities. No imports at run time.
+ * All of it is stored in workflow histories: add fields, never rename or retype.
+ */
+import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
+import type { RunTable, TableRecord, TableState } from '../drivers/destination.ts';
+
+/** Task queues (DESIGN.md §4): workflows and quick activities · capture · bulk loads. */
+export const queues = { ingest: 'ingest', stream: 'ingest-stream', bulk: 'ingest-bulk' } as const;
+
+/** Workflow types. */
+export const workflowTypes = {
+  pipeline: 'pipeline',
+  full: 'full',
+  connectionTest: 'connectionTest',
+  catalog: 'catalog',
+  report: 'report',
+  removal: 'removal',
+} as const;
+
+/** Workflow id of a pipeline; its runs are `pipeline/<name>/<operation>/<n>`. */
+export function pipelineId(name: string): string {
+  return `pipeline/${name}`;
+}
+export function runWorkflowId(name: string, operation: Operation, run: number): string {
+  return `pipeline/${name}/${operation}/${run}`;
+}
+
+export type Side = 'source' | 'destination';
+export type Operation = 'full' | 'syncnew' | 'syncstruct' | 'delta' | 'rollback' | 'validate';
+export type Lane = 'stream' | 'load';
+
+/** Connection parameters with secret values sealed (`secrets.ts`). */
+export type SealedParams = Readonly<Record<string, string>>;
+
+export type Connection = {
+  readonly params: SealedParams;
+  /** Keyed digest of the clear parameters: tells whether a test was made with exactly the saved ones. '' when nothing is saved. */
+  readonly fingerprint: string;
+  /** The last attempt with exactly these parameters connected. */
+  readonly connected: boolean;
+  /** Raised by each save; a save names the revision that it was made from. */
+  readonly revision: number;
+};
+
+export type Schedule = {
+  readonly type: 'manual' | 'auto' | 'periodic' | 'daily' | 'weekly';
+  readonly duration: string | null;
+  readonly offset: string;
+  readonly weekFlags: string | null;
+};
+
+export type Scheduler = { readonly on: boolean; readonly reason: string; readonly nextDueAt: string | null };
+
+/** A table that is or was selected. `database` as `list-db` shows it. */
+export type SelectedTable = TableRef & {
+  readonly database: string;
+  readonly selected: boolean;
+  readonly state: TableState;
+  readonly options: TableOptions;
+  /** Options whose names we don't know; stored and returned, without effect. */
+  readonly unknown?: Readonly<Record<string, string>>;
+  readonly error?: TableError;
+};
+
+export type RunState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+export type RowCounts = {
+  readonly loaded: number;
+  readonly inserted: number;
+  readonly updated: number;
+  readonly deleted: number;
+  readonly parked: number;
+};
+export type RunError = { readonly class: string; readonly message: string; readonly action: string };
+
+/** One execution of an operation. Times RFC 3339 UTC. */
+export type Run = {
+  readonly id: number;
+  readonly operation: Operation;
+  readonly state: RunState;
+  readonly requestedAt: string;
+  readonly startedAt: string | null;
+  readonly endedAt: string | null;
+  readonly rows: RowCounts;
+  readonly error: RunError | null;
+};
+
+export type EventGroup = 'Source' | 'Destination' | 'Others' | 'Errors';
+export type PipelineEvent = {
+  readonly seq: number;
+  readonly at: string;
+  readonly level: 'info' | 'warning' | 'error';
+  readonly group: EventGroup;
+  readonly code: string;
+  readonly message: string;
+  readonly run: number | null;
+  readonly table: string | null;
+};
+
+/** Argument of the pipeline workflow. `state` is set by continue-as-new only. */
+export type PipelineInput = { readonly name: string; readonly zone: string; readonly state?: unknown };
+
+// Updates of a pipeline. Each takes one argument with an optional idempotency key; a key seen before returns the first answer.
+export const updates = {
+  setConnection: 'setConnection',
+  noteConnection: 'noteConnection',
+  setLicence: 'setLicence',
+  setSchedule: 'setSchedule',
+  setScheduler: 'setScheduler',
+  setTable: 'setTable',
+  request: 'request',
+  cancel: 'cancel',
+  remove: 'remove',
+} as const;
+
+export type Keyed = { readonly idempotencyKey?: string };
+export type SetConnection = Keyed & {
+  readonly side: Side;
+  readonly params: SealedParams;
+  readonly fingerprint: string;
+  /** `Connection.revision` that the merge was made from; another one fails with type `Conflict`. */
+  readonly revision: number;
+  /** Unknown parameter names, for a warning event. */
+  readonly unknown: readonly string[];
+};
+/** An attempt to connect was made; ignored unless `fingerprint` is the saved one. */
+export type NoteConnection = { readonly side: Side; readonly fingerprint: string; readonly connected: boolean };
+export type SetLicence = Keyed & { readonly key: string };
+/** `isScheduled` absent: a type other than manual turns the scheduler on (API.md). Values validated and normalised by the API. */
+export type SetSchedule = Keyed & { readonly schedule: Schedule; readonly isScheduled?: boolean };
+export type SetScheduler = Keyed & { readonly on: boolean; readonly reason?: string };
+export type SetTable = Keyed & {
+  readonly table: TableRef & { readonly database: string };
+  readonly select?: boolean;
+  /** Merged into the stored options; null unsets one. */
+  readonly options: { readonly [K in keyof TableOptions]?: TableOptions[K] | null };
+  readonly unknown?: Readonly<Record<string, string | null>>;
+};
+export type RequestOperation = Keyed & { readonly operation: Operation };
+/** A refusal is an answer, not a failure: the API returns it with status 200. */
+export type RequestAnswer =
+  | { readonly accepted: true; readonly run: Run }
+  | { readonly accepted: false; readonly code: RefusalCode; readonly text: string };
+export type RefusalCode =
+  | 'no_connection'
+  | 'no_tables'
+  | 'already_queued'
+  | 'already_running'
+  | 'needs_full'
+  | 'full_only'
+  | 'name_conflict';
+/** Without a lane everything that runs or waits is cancelled. */
+export type Cancel = Keyed & { readonly lane?: Lane | 'queue' };
+export type CancelAnswer = { readonly cancelled: readonly number[]; readonly refused: readonly { readonly run: number; readonly reason: string }[] };
+
+// Queries of a pipeline.
+export const queries = { config: 'config', overview: 'overview', selection: 'selection', runs: 'runs', events: 'events', progress: 'progress' } as const;
+
+export type PipelineConfig = {
+  readonly name: string;
+  readonly zone: string;
+  readonly source: Connection;
+  readonly destination: Connection;
+  readonly licence: string;
+  readonly schedule: Schedule;
+  readonly scheduler: Scheduler;
+};
+export type PipelineOverview = {
+  readonly pipeline: string;
+  readonly state: 'new' | 'ready' | 'needs_full';
+  readonly consistent: boolean;
+  readonly scheduler: Scheduler;
+  readonly current: { readonly stream: Run | null; readonly load: Run | null };
+  readonly queue: readonly Operation[];
+  readonly lag: { readonly seconds: number | null; readonly bytes: number | null; readonly logHoursLeft: number | null };
+  readonly position: string | null;
+  readonly tables: Readonly<Record<string, number>>;
+};
+/** Argument of `events`: those with `seq` greater than this. */
+export type EventsSince = { readonly since: number };
+
+/** Query `progress` of a running child. `tables` lists those in work or failed, largest first, at most 100. */
+export type Progress = {
+  readonly phase: 'starting' | 'planning' | 'loading' | 'promoting' | 'ending';
+  readonly rows: number;
+  readonly bytes: number;
+  readonly tablesDone: number;
+  readonly tablesFailed: number;
+  readonly tablesTotal: number;
+  readonly tables: readonly ProgressTable[];
+};
+export type ProgressTable = TableRef & { readonly state: 'waiting' | 'loading' | 'loaded' | 'failed'; readonly rows: number; readonly chunksDone: number; readonly chunks: number };
+/** Heartbeat details of a bulk activity: rows and bytes of chunks that are not committed yet. */
+export type LoadHeartbeat = { readonly table: TableRef; readonly rows: number; readonly bytes: number };
+
+// Short workflows that the API starts: they run where the databases can be reached.
+
+export type TestInput = { readonly side: Side; readonly params: SealedParams };
+/** `topic` as the reference shows it: the parameter at fault or null. */
+export type TestResult = { readonly ok: boolean; readonly messages: readonly { readonly topic: string | null; readonly message: string }[] };
+
+/** `database` null: the root level; `schema` null: the schemas. `table` set: what `GET config-tab` shows. */
+export type CatalogInput = {
+  readonly source: SealedParams;
+  readonly destination: SealedParams;
+  readonly database: string | null;
+  readonly schema: string | null;
+  readonly table?: { readonly name: string; readonly options: TableOptions };
+};
+export type CatalogAnswer = {
+  /** The connected database's name. */
+  readonly database: string;
+  /** Names at the asked level; null: no such database, schema or table. */
+  readonly names: readonly string[] | null;
+  readonly table?: TableDetail;
+};
+export type TableDetail = {
+  readonly columns: readonly { readonly name: string; readonly sourceType: string; readonly destinationType: string; readonly nullable: boolean; readonly masked: boolean }[];
+  readonly leftOut: readonly { readonly name: string; readonly sourceType: string; readonly reason: string }[];
+  readonly key: readonly string[];
+  readonly destination: { readonly db: string; readonly table: string };
+  readonly warnings: readonly string[];
+  readonly error: TableError | null;
+};
+
+/** Reads control tables of a destination: all tables of the pipeline, or those of one run. */
+export type ReportInput = { readonly pipeline: string; readonly destination: SealedParams; readonly databases: readonly string[]; readonly run?: number };
+export type ReportAnswer = { readonly tables: readonly TableRecord[]; readonly runTables: readonly RunTable[] };
+
+/** Drops what a pipeline made at source and destination; copied data stays. */
+export type RemovalInput = { readonly pipeline: string; readonly source: SealedParams; readonly destination: SealedParams; readonly databases: readonly string[] };
+export type RemovalAnswer = { readonly warnings: readonly string[] };
+
+// Children.
+
+export type FullInput = {
+  readonly pipeline: string;
+  readonly run: number;
+  readonly source: Connection;
+  readonly destination: Connection;
+  readonly tables: readonly { readonly ref: TableRef; readonly options: TableOptions; readonly target: { readonly database: string; readonly table: string } }[];
+  /** Set by continue-as-new: what is done is read from the destination. */
+  readonly resume?: FullResume;
+};
+export type FullResume = { readonly scope: number; readonly rolledForward: boolean; readonly failed: readonly FailedTable[]; readonly turns: number };
+export type FailedTable = { readonly ref: TableRef; readonly error: TableError };
+export type FullResult = {
+  readonly state: 'succeeded' | 'failed' | 'cancelled' | 'yielded';
+  readonly rows: number;
+  readonly bytes: number;
+  readonly position: string | null;
+  readonly scope: number;
+  readonly loaded: number;
+  readonly failed: readonly FailedTable[];
+  readonly findings: readonly Finding[];
+  readonly error: RunError | null;
+  /** With `yielded`: hand this to the next child. */
+  readonly resume?: FullResume;
+};
+
+/** Signals: a child tells its pipeline that it can no longer be cancelled; a pipeline asks a child to return at its next boundary. */
+export const signals = { rolledForward: 'rolledForward', yieldSoon: 'yieldSoon', noteEvents: 'noteEvents' } as const;
+export type NoteEvents = { readonly run: number; readonly events: readonly Omit<PipelineEvent, 'seq' | 'at' | 'run'>[] };
