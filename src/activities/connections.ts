@@ -1,0 +1,94 @@
+import { Context, heartbeat } from '@temporalio/activity';
+import { sourceCode } from '../codes.ts';
+import type { Destination } from '../drivers/destination.ts';
+import { Misconfigured } from '../drivers/errors.ts';
+import type { Params } from '../drivers/model.ts';
+import { openDestination, sourceDrivers } from '../drivers/registry.ts';
+import type { Source } from '../drivers/source.ts';
+import { openParams, secretValues } from '../secrets.ts';
+import type { SealedParams, Side } from '../workflows/messages.ts';
+import { arisenAt, toFailure } from './failure.ts';
+
+/** Both ends of a pipeline as activities open them. The only place that holds parameters with secrets in clear. */
+export type Ends = { readonly source: Source; readonly destination: Destination; readonly params: Readonly<Record<Side, Params>> };
+
+export type Sealed = { readonly source: SealedParams; readonly destination: SealedParams };
+
+export interface Connections {
+  /** Opens a source, hands it to `use` and closes it again; failures carry no secret and name their side. */
+  withSource<T>(sealed: SealedParams, use: (source: Source, params: Params) => Promise<T>): Promise<T>;
+  withDestination<T>(sealed: SealedParams, use: (destination: Destination, params: Params) => Promise<T>): Promise<T>;
+  /** Opens both; heartbeats while `use` works, so that long waits at either end don't look like a dead worker. */
+  withEnds<T>(sealed: Sealed, use: (ends: Ends) => Promise<T>): Promise<T>;
+}
+
+/** `key` opens sealed parameters (`secrets.ts`). */
+export function createConnections(key: Parameters<typeof openParams>[0]): Connections {
+  async function withSource<T>(sealed: SealedParams, use: (source: Source, params: Params) => Promise<T>): Promise<T> {
+    const params = openParams(key, sealed);
+    return guarded(params, async () => {
+      await using source = await at('source', () => openSource(params));
+      return await use(source, params);
+    });
+  }
+  async function withDestination<T>(sealed: SealedParams, use: (d: Destination, params: Params) => Promise<T>): Promise<T> {
+    const params = openParams(key, sealed);
+    return guarded(params, async () => {
+      await using destination = await at('destination', () => openDestination(params, signal()));
+      return await use(destination, params);
+    });
+  }
+  return {
+    withSource,
+    withDestination,
+    withEnds: (sealed, use) =>
+      withSource(sealed.source, (source, sourceParams) =>
+        withDestination(sealed.destination, async (destination, destinationParams) => {
+          const beat = setInterval(() => heartbeat(lastDetails()), 5_000);
+          try {
+            return await use({ source, destination, params: { source: sourceParams, destination: destinationParams } });
+          } finally {
+            clearInterval(beat);
+          }
+        }),
+      ),
+  };
+}
+
+const details = new WeakMap<Context, unknown>();
+function lastDetails(): unknown {
+  return details.get(Context.current());
+}
+
+/** Heartbeats with details that later automatic beats repeat. */
+export function beat(value: unknown): void {
+  details.set(Context.current(), value);
+  heartbeat(value);
+}
+
+function signal(): AbortSignal {
+  return Context.current().cancellationSignal;
+}
+
+async function openSource(params: Params): Promise<Source> {
+  const driver = sourceDrivers[sourceCode(params['type'] ?? '')?.driver ?? ''];
+  if (!driver) throw new Misconfigured(`Error: Driver not found for ${params['type'] ?? ''}`, 'Set `type` to a documented code of this version.');
+  return (await driver())(params, signal());
+}
+
+/** Runs `work`, noting the end at which an error arose. */
+export async function at<T>(side: Side, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw arisenAt(side, error);
+  }
+}
+
+async function guarded<T>(params: Params, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toFailure(error, secretValues(params));
+  }
+}

@@ -1,0 +1,18 @@
+import { catalogActivities } from './catalog.ts';
+import type { Connections } from './connections.ts';
+import { extractActivities } from './extract.ts';
+import { planActivities } from './plan.ts';
+import { promoteActivities } from './promote.ts';
+
+/** Quick activities of the queue `ingest`: at most a minute each. */
+export function createQuickActivities(connections: Connections) {
+  return catalogActivities(connections);
+}
+
+/** Bulk activities of the queue `ingest-bulk`: heartbeating, resumable, hours if need be. */
+export function createBulkActivities(connections: Connections) {
+  return { ...planActivities(connections), ...extractActivities(connections), ...promoteActivities(connections) };
+}
+
+export type QuickActivities = ReturnType<typeof createQuickActivities>;
+export type BulkActivities = ReturnType<typeof createBulkActivities>;

@@ -1,0 +1,86 @@
+import { isPermanent } from '../drivers/errors.ts';
+import type { FailedTable } from '../workflows/messages.ts';
+import { type Connections, type Ends, type Sealed, at, beat } from './connections.ts';
+import { slotName } from './names.ts';
+import type { RunTarget } from './plan.ts';
+
+/** A sealed table. */
+export type SealedTable = RunTarget & { readonly id: string; readonly load: number };
+export type PromoteInput = Sealed & {
+  readonly pipeline: string;
+  readonly run: number;
+  readonly scope: number;
+  readonly databases: readonly string[];
+  readonly tables: readonly SealedTable[];
+};
+export type AbandonInput = Omit<PromoteInput, 'tables'>;
+export type FailInput = Sealed & { readonly pipeline: string; readonly run: number; readonly tables: readonly (RunTarget & { readonly error: FailedTable['error'] })[] };
+
+export function promoteActivities(connections: Connections) {
+  return {
+    /** Journal rows for all tables of each database, in one transaction each: from the last one on the run only rolls forward. */
+    async journalTables(input: PromoteInput): Promise<void> {
+      await connections.withEnds(input, async ({ destination }) => {
+        for (const database of input.databases) {
+          const tables = input.tables.filter((table) => table.target.database === database);
+          if (tables.length > 0) await at('destination', () => destination.journal(database, input.run, tables));
+        }
+      });
+    },
+
+    /** Puts shadows in place of live tables, one by one; what can't be put in place comes back by table. */
+    async promoteTables(input: PromoteInput): Promise<readonly FailedTable[]> {
+      return connections.withEnds(input, async ({ destination }) => {
+        const failed: FailedTable[] = [];
+        for (const [index, table] of input.tables.entries()) {
+          try {
+            await at('destination', () =>
+              destination.promote(table.target.database, input.run, input.scope, table.id, table.load),
+            );
+          } catch (error) {
+            if (!isPermanent(error)) throw error;
+            failed.push({ ref: table.ref, error: { class: error.name, message: error.message, action: error.action } });
+          }
+          beat({ promoted: index + 1 });
+        }
+        return failed;
+      });
+    },
+
+    /** Marks tables as failed: their live copies stay, their shadows go. */
+    async failTables(input: FailInput): Promise<void> {
+      await connections.withEnds(input, async ({ destination }) => {
+        for (const { target, ref, error } of input.tables) {
+          await at('destination', () => destination.fail(target.database, input.pipeline, input.run, ref, target, error));
+        }
+      });
+    },
+
+    /** The new scope has its tables: old checkpoint rows go, then the log that they kept. */
+    async endFull(input: AbandonInput): Promise<void> {
+      await connections.withEnds(input, async (ends) => {
+        for (const database of input.databases) {
+          for (const row of await at('destination', () => ends.destination.scopes(database, input.pipeline))) {
+            if (row.scope !== input.scope) await dropScope(ends, input.pipeline, database, row.scope);
+          }
+        }
+      });
+    },
+
+    /** Takes a run back that has not been journalled: shadows, chunk rows, its checkpoint rows and its slot go; live tables stay. */
+    async abandonFull(input: AbandonInput): Promise<void> {
+      await connections.withEnds(input, async (ends) => {
+        for (const database of input.databases) {
+          await at('destination', () => ends.destination.abandon(database, input.pipeline, input.run));
+          await dropScope(ends, input.pipeline, database, input.scope);
+        }
+      });
+    },
+  };
+}
+
+/** Slot first: the row is what a repeated call finds the slot by. */
+async function dropScope({ source, destination }: Ends, pipeline: string, database: string, scope: number): Promise<void> {
+  await at('source', () => source.end(slotName(pipeline, scope)));
+  await at('destination', () => destination.dropScope(database, pipeline, scope));
+}

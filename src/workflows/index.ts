@@ -1,0 +1,4 @@
+/** What the worker registers: workflow types are these function names (DESIGN.md §4). Stored in histories: never rename. */
+export { full } from './full.ts';
+export { pipeline } from './pipeline.ts';
+export { catalog, connectionTest, removal, report } from './quick.ts';
