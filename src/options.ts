@@ -1,0 +1,158 @@
+/** Options of a connection: further name/value parameters of `PATCH conn-src` and `conn-dst` (API.md). One table; docs/api.md shows it. */
+
+type Side = 'source' | 'destination' | 'both';
+type Rule<T> = {
+  readonly side: Side;
+  readonly type: string;
+  readonly default: T;
+  readonly effect: string;
+  /** undefined: malformed. */
+  readonly parse: (text: string) => T | undefined;
+};
+
+function integer(side: Side, fallback: number, least: number, most: number, effect: string): Rule<number> {
+  return {
+    side,
+    type: `integer ${least}–${most}`,
+    default: fallback,
+    effect,
+    parse: (text) => {
+      const value = /^-?\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+      return value >= least && value <= most ? value : undefined;
+    },
+  };
+}
+
+function word<const W extends string>(side: Side, words: readonly [W, ...W[]], effect: string): Rule<W> {
+  return {
+    side,
+    type: words.join(' | '),
+    default: words[0],
+    effect,
+    parse: (text) => words.find((known) => known === text),
+  };
+}
+
+function text(
+  side: Side,
+  effect: string,
+  form?: { readonly name: string; readonly pattern: RegExp },
+): Rule<string | null> {
+  return {
+    side,
+    type: form?.name ?? 'text',
+    default: null,
+    effect,
+    parse: (value) => (form === undefined || form.pattern.test(value) ? value : undefined),
+  };
+}
+
+const certificate = { name: 'PEM text', pattern: /-----BEGIN [A-Z ]*CERTIFICATE-----/ };
+const privateKey = { name: 'PEM text', pattern: /-----BEGIN [A-Z ]*PRIVATE KEY-----/ };
+
+/** The option table. The first word of a list is the default. */
+export const optionRules = {
+  ssl_mode: word(
+    'both',
+    ['prefer', 'disable', 'require', 'verify-ca', 'verify-full'],
+    'TLS towards the server, in PostgreSQL’s words: `prefer` uses it when offered, `require` insists on it, `verify-ca` checks the certificate, `verify-full` the host name too.',
+  ),
+  ssl_ca: text(
+    'both',
+    'Certificates of the authorities that `verify-ca` and `verify-full` trust instead of the system’s.',
+    certificate,
+  ),
+  ssl_cert: text('both', 'Client certificate.', certificate),
+  ssl_key: text('both', 'Private key of the client certificate. Stored sealed, shown as `***`.', privateKey),
+  extract_threads: integer('source', 4, 1, 64, 'Chunks read from the source at the same time, per pipeline.'),
+  rollback_window: integer(
+    'source',
+    0,
+    0,
+    8760,
+    'Hours of source log to keep for rollback; 0 keeps none. Used by delta runs.',
+  ),
+  rollback_window_mb: integer(
+    'source',
+    10240,
+    1,
+    1_000_000_000,
+    'Megabytes of source log that `rollback_window` may hold back at most. Used by delta runs.',
+  ),
+  pause_keeps_log: integer(
+    'source',
+    0,
+    0,
+    8760,
+    'Hours of source log to keep for a paused table; 0: resuming loads it again. Used by delta runs.',
+  ),
+  keyless_delta: word(
+    'source',
+    ['skip', 'reload'],
+    'Tables without a key in delta runs: left out with a warning, or loaded again whole.',
+  ),
+  ddl_policy: word(
+    'source',
+    ['additive', 'manual', 'ignore'],
+    'Structure changes seen by delta runs: new columns are added by themselves, or everything waits for `syncstruct`, or they are ignored.',
+  ),
+  cascade: word(
+    'source',
+    ['refuse', 'reload'],
+    'Foreign keys with CASCADE or SET NULL on servers that do not log the affected rows: refuse the delta, or read those rows again.',
+  ),
+  on_unrepresentable: word(
+    'source',
+    ['rule', 'error'],
+    'Values that the destination cannot hold (NaN, infinity, zero dates): replaced by the documented rule and counted, or an error of the row.',
+  ),
+  jdbc_options: text('source', 'Text appended to the JDBC URL. Stored sealed. `rds.jdbcfe` only.'),
+  thick_client: text('source', 'Folder of the Oracle client libraries on the worker. Oracle only.'),
+  load_threads: integer('destination', 4, 1, 64, 'Chunks loaded into the destination at the same time, per pipeline.'),
+  max_updates: integer(
+    'destination',
+    4,
+    -1,
+    1_000_000,
+    'History tables: sequential changes of one record beyond twice this number are grouped; -1 never groups. Used by delta runs.',
+  ),
+  on_row_error: word(
+    'destination',
+    ['park', 'table', 'pipeline'],
+    'A row that the destination refuses: kept aside, or an error of its table, or of the run. Used by delta runs.',
+  ),
+} as const;
+
+export type OptionName = keyof typeof optionRules;
+/** Every option by its documented name, defaults filled in; null where an option has none. */
+export type Options = {
+  readonly [N in OptionName]:
+    | (typeof optionRules)[N]['default']
+    | NonNullable<ReturnType<(typeof optionRules)[N]['parse']>>;
+};
+
+export const optionNames = Object.keys(optionRules) as readonly OptionName[];
+
+export function isOption(name: string): name is OptionName {
+  return Object.hasOwn(optionRules, name);
+}
+
+/** What is wrong with an option's value, or undefined. */
+export function optionProblem(side: 'source' | 'destination', name: OptionName, value: string): string | undefined {
+  const rule = optionRules[name];
+  if (rule.side !== 'both' && rule.side !== side) return `is an option of the ${rule.side} connection`;
+  return rule.parse(value) === undefined ? `must be ${rule.type}` : undefined;
+}
+
+/** A connection's options, defaults filled in. Throws `RangeError` on a malformed value, which the API never stores. */
+export function optionsOf(params: Readonly<Record<string, string>>): Options {
+  const options = optionNames.map((name) => {
+    const rule = optionRules[name];
+    const given = params[name];
+    if (given === undefined || given === '') return [name, rule.default] as const;
+    const value = rule.parse(given);
+    if (value === undefined) throw new RangeError(`${name} must be ${rule.type}`);
+    return [name, value] as const;
+  });
+  return Object.fromEntries(options) as Options;
+}
