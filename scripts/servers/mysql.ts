@@ -93,17 +93,14 @@ async function start(flavour: MysqlFlavour, settings: MysqlSettings, kept: strin
     ...Object.entries(settings).map(([name, value]) => `--${name}${value === true ? '' : `=${value}`}`),
   ];
   const cleanUp = () => rm(folder, { recursive: true, force: true });
-  let firstOnly: string[] = [];
-  if (!(await exists(join(dataDir, 'mysql')))) {
-    const init = join(folder, 'init.sql');
-    await writeFile(init, accounts(flavour));
-    await initialise(flavour, programs, dataDir, join(folder, 'init.log'));
-    firstOnly = [`--init-file=${init}`];
-  }
+  const init = join(folder, 'init.sql');
   const launchIt = async () => {
-    const program = await launch(programs.server, [...args, ...firstOnly], log, folder, port);
-    firstOnly = [];
-    return program;
+    const fresh = !(await exists(join(dataDir, 'mysql')));
+    if (fresh) {
+      await writeFile(init, accounts(flavour));
+      await initialise(flavour, programs, dataDir, join(folder, 'init.log'));
+    }
+    return launch(programs.server, fresh ? [...args, `--init-file=${init}`] : args, log, folder, port);
   };
   return makeServer({ host: '127.0.0.1', port, user, password, dataDir }, launchIt, cleanUp);
 }
@@ -123,7 +120,7 @@ function accounts(flavour: MysqlFlavour): string {
 
 async function initialise(flavour: MysqlFlavour, programs: MysqlPrograms, dataDir: string, log: string): Promise<void> {
   if (flavour === 'mysql5.5') {
-    await cp(join(programs.share, 'data'), dataDir, { recursive: true });
+    await cp(programs.share, dataDir, { recursive: true });
     return;
   }
   const args = [...programs.args, `--user=${userInfo().username}`, `--datadir=${dataDir}`];

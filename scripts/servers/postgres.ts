@@ -57,8 +57,10 @@ export async function startPostgres(options: PostgresOptions): Promise<Server> {
   const cleanUp = () => rm(folder, { recursive: true, force: true });
   const info = { host: '127.0.0.1', port, user: 'postgres', password, dataDir };
   const settings = { ...defaults, ...options.settings, port, unix_socket_directories: folder };
-  const launch = () => launchPostgres(bin, dataDir, join(folder, 'server.log'), settings, identity, info, options);
-  if (!(await exists(join(dataDir, 'PG_VERSION')))) await initialise(bin, dataDir, folder, identity);
+  const launch = async () => {
+    if (!(await exists(join(dataDir, 'PG_VERSION')))) await initialise(bin, dataDir, folder, identity);
+    return launchPostgres(bin, dataDir, join(folder, 'server.log'), settings, identity, info, options);
+  };
   return makeServer(info, launch, cleanUp);
 }
 
