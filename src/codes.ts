@@ -104,6 +104,33 @@ export function mayHoldSecret(name: string): boolean {
   return name === 'url' || name === 'jdbc_options';
 }
 
+const credentials = [
+  /[?&;](?:[\w.-]*(?:password|passwd|pwd|secret|token|passphrase|private_?key)[\w.-]*)=([^&;]*)/gi,
+  /\/\/[^/@:\s]*:([^/@\s]+)@/g,
+  /:thin:[^/@\s]+\/([^@\s]+)@/gi,
+];
+
+/** Passwords and tokens inside a JDBC URL or options text. */
+export function credentialsIn(text: string): string[] {
+  const found = credentials.flatMap((pattern) => [...`&${text}`.matchAll(pattern)].map((match) => match[1] ?? ''));
+  return found.filter((secret) => secret !== '');
+}
+
+/** A JDBC URL or options text with its credentials shown as `***`. */
+export function maskCredentials(text: string): string {
+  const masked = credentials.reduce(
+    (shown, pattern) =>
+      shown.replace(pattern, (whole, secret: string) => (secret === '' ? whole : replaceLast(whole, secret))),
+    `&${text}`,
+  );
+  return masked.slice(1);
+}
+
+function replaceLast(whole: string, secret: string): string {
+  const at = whole.lastIndexOf(secret);
+  return `${whole.slice(0, at)}***${whole.slice(at + secret.length)}`;
+}
+
 /** Where a table lands: `db` of the destination when set, else by the source's naming; the table's name is kept (API.md). */
 export function destinationOf(
   type: string,

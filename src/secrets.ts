@@ -3,7 +3,7 @@
  * name. Sealed values are stored in workflow histories: the form is for ever.
  */
 import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
-import { isSecret, mayHoldSecret } from './codes.ts';
+import { credentialsIn, isSecret, mayHoldSecret } from './codes.ts';
 import { hideInLogs } from './log.ts';
 
 export type SecretKey = { readonly id: string; readonly cipher: Uint8Array; readonly mac: Uint8Array };
@@ -89,6 +89,15 @@ export function openParams(key: SecretKey, sealed: Readonly<Record<string, strin
     const clear = open(key, value, name);
     hideInLogs(clear);
     return clear;
+  });
+}
+
+/** Values of clear parameters that no message may quote: whole secrets, and the credentials inside URLs. */
+export function secretValues(params: Readonly<Record<string, string>>): string[] {
+  return Object.entries(params).flatMap(([name, value]) => {
+    if (value === '') return [];
+    if (isSecret(name)) return [value];
+    return mayHoldSecret(name) ? [value, ...credentialsIn(value)] : [];
   });
 }
 
