@@ -1,5 +1,5 @@
 import { destinationOf, sourceCode } from '../codes.ts';
-import { formatType } from '../drivers/column-types.ts';
+import { formatColumnType } from '../drivers/column-types.ts';
 import type { Finding } from '../drivers/model.ts';
 import type { Source } from '../drivers/source.ts';
 import type {
@@ -13,7 +13,7 @@ import type {
   TestInput,
   TestResult,
 } from '../workflows/messages.ts';
-import { type Connections, at } from './connections.ts';
+import { at, type Connections } from './connections.ts';
 import { sourceName } from './names.ts';
 
 /** Connection tests, listings and reports: what the API asks of a worker, because the worker's network place is what counts. */
@@ -29,7 +29,10 @@ export function catalogActivities(connections: Connections) {
                 destination.preflight(params['db'] ? [params['db']] : []),
               );
         const errors = findings.filter((finding) => finding.severity === 'error');
-        return { ok: errors.length === 0, messages: errors.map((finding) => ({ topic: topicOf(finding), message: finding.message })) };
+        return {
+          ok: errors.length === 0,
+          messages: errors.map((finding) => ({ topic: topicOf(finding), message: finding.message })),
+        };
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
         return { ok: false, messages: [{ topic: null, message }] };
@@ -46,9 +49,10 @@ export function catalogActivities(connections: Connections) {
           const anyName = code?.naming === 'schema';
           if (!anyName && input.database !== database && input.database !== 'default') return { database, names: null };
           if (input.schema === null) return { database, names: await source.schemas() };
-          if (input.table) return { database, names: [], table: await detail(source, input, input.schema, input.table) };
+          if (input.table)
+            return { database, names: [], table: await detail(source, input, input.schema, input.table) };
           const listed = await source.tables(input.schema);
-          return { database, names: listed && listed.map((table) => table.name) };
+          return { database, names: listed === null ? null : listed.map((table) => table.name) };
         }),
       );
     },
@@ -100,13 +104,22 @@ function topicOf(finding: Finding): string | null {
   return finding.code === 'db' ? 'db' : null;
 }
 
-async function detail(source: Source, input: CatalogInput, schema: string, asked: NonNullable<CatalogInput['table']>): Promise<TableDetail> {
+async function detail(
+  source: Source,
+  input: CatalogInput,
+  schema: string,
+  asked: NonNullable<CatalogInput['table']>,
+): Promise<TableDetail> {
   const ref = { schema, name: asked.name };
   const [described] = await source.describe([{ ref, options: asked.options }]);
   const target = destinationOf(input.source['type'] ?? '', source.database, ref, input.destination);
   const destination = { db: target.database, table: target.table };
   if (!described || 'error' in described) {
-    const error = described?.error ?? { class: 'UnsupportedValue', message: 'No such table.', action: 'Check the name.' };
+    const error = described?.error ?? {
+      class: 'UnsupportedValue',
+      message: 'No such table.',
+      action: 'Check the name.',
+    };
     return { columns: [], leftOut: [], key: [], destination, warnings: [], error };
   }
   const { table } = described;
@@ -114,7 +127,7 @@ async function detail(source: Source, input: CatalogInput, schema: string, asked
     columns: table.columns.map((column) => ({
       name: column.name,
       sourceType: column.sourceType,
-      destinationType: formatType(column.type),
+      destinationType: formatColumnType(column.type),
       nullable: column.nullable,
       masked: column.masked,
     })),
@@ -125,4 +138,3 @@ async function detail(source: Source, input: CatalogInput, schema: string, asked
     error: null,
   };
 }
-

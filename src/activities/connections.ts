@@ -1,16 +1,20 @@
 import { Context, heartbeat } from '@temporalio/activity';
-import { sourceCode } from '../codes.ts';
+import { isSecret, mayHoldSecret, sourceCode } from '../codes.ts';
 import type { Destination } from '../drivers/destination.ts';
 import { Misconfigured } from '../drivers/errors.ts';
 import type { Params } from '../drivers/model.ts';
 import { openDestination, sourceDrivers } from '../drivers/registry.ts';
 import type { Source } from '../drivers/source.ts';
-import { openParams, secretValues } from '../secrets.ts';
+import { openParams, type SecretKey } from '../secrets.ts';
 import type { SealedParams, Side } from '../workflows/messages.ts';
 import { arisenAt, toFailure } from './failure.ts';
 
 /** Both ends of a pipeline as activities open them. The only place that holds parameters with secrets in clear. */
-export type Ends = { readonly source: Source; readonly destination: Destination; readonly params: Readonly<Record<Side, Params>> };
+export type Ends = {
+  readonly source: Source;
+  readonly destination: Destination;
+  readonly params: Readonly<Record<Side, Params>>;
+};
 
 export type Sealed = { readonly source: SealedParams; readonly destination: SealedParams };
 
@@ -23,7 +27,7 @@ export interface Connections {
 }
 
 /** `key` opens sealed parameters (`secrets.ts`). */
-export function createConnections(key: Parameters<typeof openParams>[0]): Connections {
+export function createConnections(key: SecretKey): Connections {
   async function withSource<T>(sealed: SealedParams, use: (source: Source, params: Params) => Promise<T>): Promise<T> {
     const params = openParams(key, sealed);
     return guarded(params, async () => {
@@ -31,7 +35,10 @@ export function createConnections(key: Parameters<typeof openParams>[0]): Connec
       return await use(source, params);
     });
   }
-  async function withDestination<T>(sealed: SealedParams, use: (d: Destination, params: Params) => Promise<T>): Promise<T> {
+  async function withDestination<T>(
+    sealed: SealedParams,
+    use: (d: Destination, params: Params) => Promise<T>,
+  ): Promise<T> {
     const params = openParams(key, sealed);
     return guarded(params, async () => {
       await using destination = await at('destination', () => openDestination(params, signal()));
@@ -72,7 +79,11 @@ function signal(): AbortSignal {
 
 async function openSource(params: Params): Promise<Source> {
   const driver = sourceDrivers[sourceCode(params['type'] ?? '')?.driver ?? ''];
-  if (!driver) throw new Misconfigured(`Error: Driver not found for ${params['type'] ?? ''}`, 'Set `type` to a documented code of this version.');
+  if (!driver)
+    throw new Misconfigured(
+      `Error: Driver not found for ${params['type'] ?? ''}`,
+      'Set `type` to a documented code of this version.',
+    );
   return (await driver())(params, signal());
 }
 
@@ -86,9 +97,12 @@ export async function at<T>(side: Side, work: () => Promise<T>): Promise<T> {
 }
 
 async function guarded<T>(params: Params, work: () => Promise<T>): Promise<T> {
+  const secrets = Object.keys(params).flatMap((name) =>
+    isSecret(name) || mayHoldSecret(name) ? [params[name] ?? ''] : [],
+  );
   try {
     return await work();
   } catch (error) {
-    throw toFailure(error, secretValues(params));
+    throw toFailure(error, secrets);
   }
 }

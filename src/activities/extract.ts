@@ -1,8 +1,8 @@
 import { cancellationSignal } from '@temporalio/activity';
+import { isPermanent, StructureChanged, Superseded } from '../drivers/errors.ts';
 import type { Table, TableError } from '../drivers/model.ts';
-import { StructureChanged, Superseded, isPermanent } from '../drivers/errors.ts';
 import type { LoadHeartbeat } from '../workflows/messages.ts';
-import { type Connections, type Ends, type Sealed, at, beat } from './connections.ts';
+import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import type { PlannedTable } from './plan.ts';
 
 /** Some chunks of one table, or all chunks of several small ones (DESIGN.md §4, portion). */
@@ -11,7 +11,11 @@ export type PortionItem = Omit<PlannedTable, 'open' | 'bytes' | 'rowsDone'> & {
   /** These are the last open chunks of the table: seal it here and spare an activity. */
   readonly seal: boolean;
 };
-export type PortionInput = Sealed & { readonly pipeline: string; readonly run: number; readonly items: readonly PortionItem[] };
+export type PortionInput = Sealed & {
+  readonly pipeline: string;
+  readonly run: number;
+  readonly items: readonly PortionItem[];
+};
 export type PortionTable = {
   readonly id: string;
   readonly rows: number;
@@ -22,7 +26,12 @@ export type PortionTable = {
 /** `restart`: the table changed under the load and must be planned anew. */
 export type LoadOutcome =
   | { readonly kind: 'loaded' }
-  | { readonly kind: 'sealed'; readonly rows: number; readonly bytes: number; readonly rules: Readonly<Record<string, number>> }
+  | {
+      readonly kind: 'sealed';
+      readonly rows: number;
+      readonly bytes: number;
+      readonly rules: Readonly<Record<string, number>>;
+    }
   | { readonly kind: 'restart'; readonly reason: string }
   | { readonly kind: 'failed'; readonly error: TableError };
 
@@ -80,7 +89,12 @@ async function load(ends: Ends, input: PortionInput): Promise<readonly PortionTa
   return results;
 }
 
-async function loadChunk(ends: Ends, item: PortionItem, table: Table, chunk: number): Promise<{ rows: number; bytes: number }> {
+async function loadChunk(
+  ends: Ends,
+  item: PortionItem,
+  table: Table,
+  chunk: number,
+): Promise<{ rows: number; bytes: number }> {
   const { source, destination } = ends;
   const { database } = item.target;
   const signal = cancellationSignal();
@@ -125,11 +139,23 @@ async function describe(ends: Ends, items: readonly PortionItem[]): Promise<Map<
     const entry = described[index];
     const name = `${item.ref.schema}.${item.ref.name}`;
     if (!entry || 'error' in entry) {
-      tables.set(item.id, new StructureChanged(`Table ${name} can no longer be read: ${entry?.error.message ?? 'it is gone'}`, entry?.error.action ?? 'Check the table.'));
+      tables.set(
+        item.id,
+        new StructureChanged(
+          `Table ${name} can no longer be read: ${entry?.error.message ?? 'it is gone'}`,
+          entry?.error.action ?? 'Check the table.',
+        ),
+      );
     } else if (entry.table.structure !== item.structure) {
-      tables.set(item.id, new StructureChanged(`The structure of ${name} changed during the load.`, 'The load starts over by itself.'));
+      tables.set(
+        item.id,
+        new StructureChanged(`The structure of ${name} changed during the load.`, 'The load starts over by itself.'),
+      );
     } else if (item.replace && entry.table.storage !== item.storage) {
-      tables.set(item.id, new StructureChanged(`${name} was rewritten or truncated during the load.`, 'The load starts over by itself.'));
+      tables.set(
+        item.id,
+        new StructureChanged(`${name} was rewritten or truncated during the load.`, 'The load starts over by itself.'),
+      );
     } else tables.set(item.id, entry.table);
   }
   return tables;

@@ -1,9 +1,9 @@
 import { cancellationSignal, log } from '@temporalio/activity';
 import type { OpenChunk, TableId, TablePlan } from '../drivers/destination.ts';
-import { AccessDenied, Misconfigured, Superseded, UnsupportedValue, isPermanent } from '../drivers/errors.ts';
+import { AccessDenied, isPermanent, Misconfigured, Superseded, UnsupportedValue } from '../drivers/errors.ts';
 import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
 import type { FailedTable } from '../workflows/messages.ts';
-import { type Connections, type Ends, type Sealed, at, beat } from './connections.ts';
+import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName, sourceName } from './names.ts';
 
 /** A table of a run with where it goes. */
@@ -13,7 +13,11 @@ export type RunTarget = {
   readonly target: { readonly database: string; readonly table: string };
 };
 
-export type BeginInput = Sealed & { readonly pipeline: string; readonly run: number; readonly tables: readonly RunTarget[] };
+export type BeginInput = Sealed & {
+  readonly pipeline: string;
+  readonly run: number;
+  readonly tables: readonly RunTarget[];
+};
 export type BeginAnswer = {
   readonly scope: number;
   readonly position: string;
@@ -123,7 +127,9 @@ async function begin(ends: Ends, input: BeginInput): Promise<BeginAnswer> {
 
 async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {
   const { source, destination } = ends;
-  const described = await at('source', () => source.describe(input.tables.map(({ ref, options }) => ({ ref, options }))));
+  const described = await at('source', () =>
+    source.describe(input.tables.map(({ ref, options }) => ({ ref, options }))),
+  );
   const failed: FailedTable[] = [];
   const kept: TableRef[] = [];
   const warnings: Finding[] = [];
@@ -136,7 +142,8 @@ async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {
       continue;
     }
     const { table } = entry;
-    for (const message of table.warnings) warnings.push({ severity: 'warning', code: 'table', message, table: table.ref });
+    for (const message of table.warnings)
+      warnings.push({ severity: 'warning', code: 'table', message, table: table.ref });
     const { ref, options } = target;
     if (options.skipInitial && live.has(keyOf(ref))) {
       kept.push(ref);
@@ -147,7 +154,8 @@ async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {
       const split = options.skipInitial
         ? { ranges: [], replace: false }
         : await at('source', () => source.split(table, options.where, chunkBytes));
-      if (options.history) throw new UnsupportedValue('History mode needs change capture.', 'Unset `history` for this table.');
+      if (options.history)
+        throw new UnsupportedValue('History mode needs change capture.', 'Unset `history` for this table.');
       const one = {
         pipeline: input.pipeline,
         scope: input.scope,
@@ -171,7 +179,12 @@ async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {
   }
   const planned: PlannedTable[] = [];
   for (const [database, plans] of byDatabase) {
-    const answers = await at('destination', () => destination.plan(database, plans.map((one) => one.plan)));
+    const answers = await at('destination', () =>
+      destination.plan(
+        database,
+        plans.map((one) => one.plan),
+      ),
+    );
     for (const [index, answer] of answers.entries()) {
       const { target, plan: one } = plans[index] as (typeof plans)[number];
       if ('class' in answer) failed.push({ ref: target.ref, error: answer });
@@ -200,7 +213,8 @@ async function liveTables({ destination }: Ends, input: PlanInput): Promise<Set<
   const live = new Set<string>();
   for (const database of new Set(input.tables.map((table) => table.target.database))) {
     const records = await at('destination', () => destination.tables(database, input.pipeline));
-    for (const record of records) if (record.state === 'loaded' || record.state === 'consistent') live.add(keyOf(record.ref));
+    for (const record of records)
+      if (record.state === 'loaded' || record.state === 'consistent') live.add(keyOf(record.ref));
   }
   return live;
 }
@@ -214,7 +228,11 @@ function refuse(findings: readonly Finding[]): void {
 }
 
 function errorOf(finding: Finding): TableError {
-  return { class: finding.code === 'grant' ? 'AccessDenied' : 'UnsupportedValue', message: finding.message, action: finding.message };
+  return {
+    class: finding.code === 'grant' ? 'AccessDenied' : 'UnsupportedValue',
+    message: finding.message,
+    action: finding.message,
+  };
 }
 
 export function keyOf(ref: TableRef): string {

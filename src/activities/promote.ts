@@ -1,6 +1,6 @@
 import { isPermanent } from '../drivers/errors.ts';
 import type { FailedTable } from '../workflows/messages.ts';
-import { type Connections, type Ends, type Sealed, at, beat } from './connections.ts';
+import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName } from './names.ts';
 import type { RunTarget } from './plan.ts';
 
@@ -14,7 +14,11 @@ export type PromoteInput = Sealed & {
   readonly tables: readonly SealedTable[];
 };
 export type AbandonInput = Omit<PromoteInput, 'tables'>;
-export type FailInput = Sealed & { readonly pipeline: string; readonly run: number; readonly tables: readonly (RunTarget & { readonly error: FailedTable['error'] })[] };
+export type FailInput = Sealed & {
+  readonly pipeline: string;
+  readonly run: number;
+  readonly tables: readonly (RunTarget & { readonly error: FailedTable['error'] })[];
+};
 
 export function promoteActivities(connections: Connections) {
   return {
@@ -51,7 +55,9 @@ export function promoteActivities(connections: Connections) {
     async failTables(input: FailInput): Promise<void> {
       await connections.withEnds(input, async ({ destination }) => {
         for (const { target, ref, error } of input.tables) {
-          await at('destination', () => destination.fail(target.database, input.pipeline, input.run, ref, target, error));
+          await at('destination', () =>
+            destination.fail(target.database, input.pipeline, input.run, ref, target, error),
+          );
         }
       });
     },
@@ -80,7 +86,12 @@ export function promoteActivities(connections: Connections) {
 }
 
 /** Slot first: the row is what a repeated call finds the slot by. */
-async function dropScope({ source, destination }: Ends, pipeline: string, database: string, scope: number): Promise<void> {
+async function dropScope(
+  { source, destination }: Ends,
+  pipeline: string,
+  database: string,
+  scope: number,
+): Promise<void> {
   await at('source', () => source.end(slotName(pipeline, scope)));
   await at('destination', () => destination.dropScope(database, pipeline, scope));
 }

@@ -2,8 +2,9 @@
  * Names and shapes of everything that crosses a workflow's border, shared by API, workflows and activities. No imports at run time.
  * All of it is stored in workflow histories: add fields, never rename or retype.
  */
-import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
+
 import type { RunTable, TableRecord, TableState } from '../drivers/destination.ts';
+import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
 
 /** Task queues (DESIGN.md §4): workflows and quick activities · capture · bulk loads. */
 export const queues = { ingest: 'ingest', stream: 'ingest-stream', bulk: 'ingest-bulk' } as const;
@@ -61,6 +62,8 @@ export type SelectedTable = TableRef & {
   /** Options whose names we don't know; stored and returned, without effect. */
   readonly unknown?: Readonly<Record<string, string>>;
   readonly error?: TableError;
+  /** State before the running load, to go back to when it is taken back. */
+  readonly was?: TableState;
 };
 
 export type RunState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
@@ -71,7 +74,13 @@ export type RowCounts = {
   readonly deleted: number;
   readonly parked: number;
 };
-export type RunError = { readonly class: string; readonly message: string; readonly action: string };
+/** `side`: the end at which it arose, where known. */
+export type RunError = {
+  readonly class: string;
+  readonly message: string;
+  readonly action: string;
+  readonly side?: Side | null;
+};
 
 /** One execution of an operation. Times RFC 3339 UTC. */
 export type Run = {
@@ -151,10 +160,21 @@ export type RefusalCode =
   | 'name_conflict';
 /** Without a lane everything that runs or waits is cancelled. */
 export type Cancel = Keyed & { readonly lane?: Lane | 'queue' };
-export type CancelAnswer = { readonly cancelled: readonly number[]; readonly refused: readonly { readonly run: number; readonly reason: string }[] };
+export type CancelAnswer = {
+  readonly cancelled: readonly number[];
+  readonly refused: readonly { readonly run: number; readonly reason: string }[];
+};
 
-// Queries of a pipeline.
-export const queries = { config: 'config', overview: 'overview', selection: 'selection', runs: 'runs', events: 'events', progress: 'progress' } as const;
+/** Queries of a pipeline; `databases` are the destination databases of its tables; `progress` is one of a running child. */
+export const queries = {
+  config: 'config',
+  overview: 'overview',
+  selection: 'selection',
+  runs: 'runs',
+  events: 'events',
+  databases: 'databases',
+  progress: 'progress',
+} as const;
 
 export type PipelineConfig = {
   readonly name: string;
@@ -172,7 +192,11 @@ export type PipelineOverview = {
   readonly scheduler: Scheduler;
   readonly current: { readonly stream: Run | null; readonly load: Run | null };
   readonly queue: readonly Operation[];
-  readonly lag: { readonly seconds: number | null; readonly bytes: number | null; readonly logHoursLeft: number | null };
+  readonly lag: {
+    readonly seconds: number | null;
+    readonly bytes: number | null;
+    readonly logHoursLeft: number | null;
+  };
   readonly position: string | null;
   readonly tables: Readonly<Record<string, number>>;
 };
@@ -189,7 +213,12 @@ export type Progress = {
   readonly tablesTotal: number;
   readonly tables: readonly ProgressTable[];
 };
-export type ProgressTable = TableRef & { readonly state: 'waiting' | 'loading' | 'loaded' | 'failed'; readonly rows: number; readonly chunksDone: number; readonly chunks: number };
+export type ProgressTable = TableRef & {
+  readonly state: 'waiting' | 'loading' | 'loaded' | 'failed';
+  readonly rows: number;
+  readonly chunksDone: number;
+  readonly chunks: number;
+};
 /** Heartbeat details of a bulk activity: rows and bytes of chunks that are not committed yet. */
 export type LoadHeartbeat = { readonly table: TableRef; readonly rows: number; readonly bytes: number };
 
@@ -197,7 +226,10 @@ export type LoadHeartbeat = { readonly table: TableRef; readonly rows: number; r
 
 export type TestInput = { readonly side: Side; readonly params: SealedParams };
 /** `topic` as the reference shows it: the parameter at fault or null. */
-export type TestResult = { readonly ok: boolean; readonly messages: readonly { readonly topic: string | null; readonly message: string }[] };
+export type TestResult = {
+  readonly ok: boolean;
+  readonly messages: readonly { readonly topic: string | null; readonly message: string }[];
+};
 
 /** `database` null: the root level; `schema` null: the schemas. `table` set: what `GET config-tab` shows. */
 export type CatalogInput = {
@@ -215,7 +247,13 @@ export type CatalogAnswer = {
   readonly table?: TableDetail;
 };
 export type TableDetail = {
-  readonly columns: readonly { readonly name: string; readonly sourceType: string; readonly destinationType: string; readonly nullable: boolean; readonly masked: boolean }[];
+  readonly columns: readonly {
+    readonly name: string;
+    readonly sourceType: string;
+    readonly destinationType: string;
+    readonly nullable: boolean;
+    readonly masked: boolean;
+  }[];
   readonly leftOut: readonly { readonly name: string; readonly sourceType: string; readonly reason: string }[];
   readonly key: readonly string[];
   readonly destination: { readonly db: string; readonly table: string };
@@ -224,11 +262,21 @@ export type TableDetail = {
 };
 
 /** Reads control tables of a destination: all tables of the pipeline, or those of one run. */
-export type ReportInput = { readonly pipeline: string; readonly destination: SealedParams; readonly databases: readonly string[]; readonly run?: number };
+export type ReportInput = {
+  readonly pipeline: string;
+  readonly destination: SealedParams;
+  readonly databases: readonly string[];
+  readonly run?: number;
+};
 export type ReportAnswer = { readonly tables: readonly TableRecord[]; readonly runTables: readonly RunTable[] };
 
 /** Drops what a pipeline made at source and destination; copied data stays. */
-export type RemovalInput = { readonly pipeline: string; readonly source: SealedParams; readonly destination: SealedParams; readonly databases: readonly string[] };
+export type RemovalInput = {
+  readonly pipeline: string;
+  readonly source: SealedParams;
+  readonly destination: SealedParams;
+  readonly databases: readonly string[];
+};
 export type RemovalAnswer = { readonly warnings: readonly string[] };
 
 // Children.
@@ -238,11 +286,20 @@ export type FullInput = {
   readonly run: number;
   readonly source: Connection;
   readonly destination: Connection;
-  readonly tables: readonly { readonly ref: TableRef; readonly options: TableOptions; readonly target: { readonly database: string; readonly table: string } }[];
+  readonly tables: readonly {
+    readonly ref: TableRef;
+    readonly options: TableOptions;
+    readonly target: { readonly database: string; readonly table: string };
+  }[];
   /** Set by continue-as-new: what is done is read from the destination. */
   readonly resume?: FullResume;
 };
-export type FullResume = { readonly scope: number; readonly rolledForward: boolean; readonly failed: readonly FailedTable[]; readonly turns: number };
+export type FullResume = {
+  readonly scope: number;
+  readonly rolledForward: boolean;
+  readonly failed: readonly FailedTable[];
+  readonly turns: number;
+};
 export type FailedTable = { readonly ref: TableRef; readonly error: TableError };
 export type FullResult = {
   readonly state: 'succeeded' | 'failed' | 'cancelled' | 'yielded';
@@ -260,4 +317,7 @@ export type FullResult = {
 
 /** Signals: a child tells its pipeline that it can no longer be cancelled; a pipeline asks a child to return at its next boundary. */
 export const signals = { rolledForward: 'rolledForward', yieldSoon: 'yieldSoon', noteEvents: 'noteEvents' } as const;
-export type NoteEvents = { readonly run: number; readonly events: readonly Omit<PipelineEvent, 'seq' | 'at' | 'run'>[] };
+export type NoteEvents = {
+  readonly run: number;
+  readonly events: readonly Omit<PipelineEvent, 'seq' | 'at' | 'run'>[];
+};

@@ -1,5 +1,5 @@
-import type { PlannedTable } from '../activities/plan.ts';
 import type { PortionItem } from '../activities/extract.ts';
+import type { PlannedTable } from '../activities/plan.ts';
 
 /** Chunks that one portion takes at most: progress is shown, and a stop takes effect, between portions. */
 const MAX_CHUNKS_PER_PORTION = 4;
@@ -7,7 +7,7 @@ const MAX_CHUNKS_PER_PORTION = 4;
 const SHARED_BYTES = 32 * 1024 * 1024;
 const SHARED_TABLES = 50;
 
-/** What one activity loads. `whole`: its tables are in no other portion. */
+/** What one activity loads. */
 export type Portion = { readonly items: readonly PortionItem[] };
 
 /**
@@ -50,16 +50,4 @@ export function portions(tables: readonly PlannedTable[], threads: number): Port
 function item(table: PlannedTable, take: readonly number[], seal: boolean): PortionItem {
   const { open: _open, bytes: _bytes, rowsDone: _rowsDone, ...rest } = table;
   return { ...rest, take, seal };
-}
-
-/** What a portion is called in Temporal's Web UI: at most 200 bytes. */
-export function title(portion: Portion): string {
-  const [first] = portion.items;
-  if (!first) return 'nothing';
-  const name = `${first.ref.schema}.${first.ref.name}`.slice(0, 60);
-  if (portion.items.length > 1) return `load ${name} and ${portion.items.length - 1} more tables`;
-  if (first.chunks <= 1) return `load ${name}`;
-  const from = (first.take[0] ?? 0) + 1;
-  const to = (first.take.at(-1) ?? 0) + 1;
-  return `load ${name}, chunk${to > from ? `s ${from} to ${to}` : ` ${from}`} of ${first.chunks}`;
 }

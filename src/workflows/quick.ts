@@ -13,7 +13,9 @@ import type {
 } from './messages.ts';
 
 export async function connectionTest(input: TestInput): Promise<TestResult> {
-  wf.setCurrentDetails(`Connecting to the ${input.side} at ${input.params['host'] ?? ''}:${input.params['port'] ?? ''}`);
+  wf.setCurrentDetails(
+    `Connecting to the ${input.side} at ${input.params['host'] ?? ''}:${input.params['port'] ?? ''}`,
+  );
   return quick.testConnection.executeWithOptions({ summary: `test ${input.side}` }, [input]);
 }
 

@@ -1,0 +1,58 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { Misconfigured } from '../errors.ts';
+import type { Params } from '../model.ts';
+
+/** Options of a MySQL source, read from its parameters (docs/sources/mysql.md). */
+export type MysqlOptions = {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  /** Default database of the connections; '' for none. */
+  readonly database: string;
+  readonly ssl: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+  /** PEM text of the certificates to trust; undefined for those of the system. */
+  readonly ca: string | undefined;
+  /** `none`: no change log is needed, and positions are ''. */
+  readonly capture: 'log' | 'none';
+  readonly onUnrepresentable: 'rule' | 'error';
+};
+
+/** Throws `Misconfigured` for a missing or malformed parameter. */
+export function mysqlOptions(params: Params): MysqlOptions {
+  const port = Number(params['port'] ?? '3306');
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw malformed('port', 'a number from 1 to 65535');
+  const host = params['host'] ?? '';
+  if (host === '') throw malformed('host', "the server's name or address");
+  return {
+    host,
+    port,
+    user: params['uid'] ?? '',
+    password: params['pwd'] ?? '',
+    database: params['db'] ?? '',
+    ssl: word(params, 'ssl_mode', ['prefer', 'disable', 'require', 'verify-ca', 'verify-full']),
+    ca: certificate(params['ssl_ca']),
+    capture: word(params, 'capture', ['log', 'none']),
+    onUnrepresentable: word(params, 'on_unrepresentable', ['rule', 'error']),
+  };
+}
+
+function word<const W extends string>(params: Params, name: string, words: readonly [W, ...W[]]): W {
+  const value = params[name];
+  if (value === undefined || value === '') return words[0];
+  const known = words.find((one) => one === value);
+  if (known === undefined) throw malformed(name, `one of ${words.join(', ')}`);
+  return known;
+}
+
+/** PEM text, or the path of a file that holds it on the worker. */
+function certificate(value: string | undefined): string | undefined {
+  if (value === undefined || value === '') return undefined;
+  if (value.includes('-----BEGIN ')) return value;
+  if (!existsSync(value)) throw malformed('ssl_ca', 'PEM text or the path of a file on the worker');
+  return readFileSync(value, 'utf8');
+}
+
+function malformed(name: string, wanted: string): Misconfigured {
+  return new Misconfigured(`The parameter ${name} is missing or malformed.`, `Set ${name} to ${wanted}.`);
+}
