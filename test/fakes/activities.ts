@@ -1,0 +1,117 @@
+import { Context, heartbeat } from '@temporalio/activity';
+import type { PortionInput, PortionTable } from '../../src/activities/extract.ts';
+import type { BulkActivities } from '../../src/activities/index.ts';
+import type { BeginInput, PlanInput } from '../../src/activities/plan.ts';
+import type { AbandonInput, FailInput, PromoteInput } from '../../src/activities/promote.ts';
+
+/** How the faked databases behave; tests change it while a run goes on. */
+export type World = {
+  chunks: number;
+  rowsPerChunk: number;
+  /** Called for each chunk; may wait, or throw. */
+  onChunk: (table: string, chunk: number) => Promise<void>;
+  /** Outcome other than sealed, by table. */
+  outcome: (table: string) => PortionTable['outcome'] | null;
+  onBegin: () => Promise<void>;
+  readonly calls: string[];
+  readonly done: Set<string>;
+};
+
+export function newWorld(): World {
+  return {
+    chunks: 2,
+    rowsPerChunk: 10,
+    onChunk: async () => {},
+    outcome: () => null,
+    onBegin: async () => {},
+    calls: [],
+    done: new Set(),
+  };
+}
+
+/** Activities over `world`: they keep what a destination would keep, so that a resumed run finds its done chunks. */
+export function fakeActivities(world: World): BulkActivities {
+  const call = (name: string): void => {
+    world.calls.push(name);
+  };
+  return {
+    beginFull: async ({ tables }: BeginInput) => {
+      call('beginFull');
+      await world.onBegin();
+      return {
+        scope: 1,
+        position: 'p0',
+        databases: [...new Set(tables.map((t) => t.target.database))],
+        warnings: [],
+        failed: [],
+      };
+    },
+    planTables: async ({ tables, again }: PlanInput) => {
+      call('planTables');
+      const planned = tables.map((table) => {
+        if (again) for (let chunk = 0; chunk < world.chunks; chunk++) world.done.delete(`${table.ref.name}/${chunk}`);
+        const open = Array.from({ length: world.chunks }, (_, chunk) => chunk).filter(
+          (chunk) => !world.done.has(`${table.ref.name}/${chunk}`),
+        );
+        return {
+          ...table,
+          id: `id-${table.ref.name}`,
+          load: again ? 2 : 1,
+          chunks: world.chunks,
+          open,
+          rowsDone: (world.chunks - open.length) * world.rowsPerChunk,
+          bytes: 1000,
+          replace: false,
+          structure: 's',
+          storage: '',
+        };
+      });
+      return { planned, failed: [], kept: [], warnings: [] };
+    },
+    loadPortion: async (input: PortionInput) => {
+      const results: PortionTable[] = [];
+      for (const item of input.items) {
+        let rows = 0;
+        for (const chunk of item.take) {
+          // A cancel arrives with the answer to a heartbeat.
+          const beat = setInterval(() => heartbeat({ table: item.ref, rows, bytes: 0 }), 100);
+          try {
+            await Promise.race([world.onChunk(item.ref.name, chunk), Context.current().cancelled]);
+          } finally {
+            clearInterval(beat);
+          }
+          world.done.add(`${item.ref.name}/${chunk}`);
+          rows += world.rowsPerChunk;
+        }
+        const sealed = { kind: 'sealed', rows: world.chunks * world.rowsPerChunk, bytes: 1, rules: {} } as const;
+        const outcome = world.outcome(item.ref.name) ?? (item.seal ? sealed : ({ kind: 'loaded' } as const));
+        results.push({ id: item.id, rows, bytes: rows, chunks: item.take.length, outcome });
+      }
+      return results;
+    },
+    sealTables: async (input: PortionInput) => {
+      call(`seal ${input.items.map((item) => item.ref.name).join()}`);
+      const outcome = { kind: 'sealed', rows: world.chunks * world.rowsPerChunk, bytes: 1, rules: {} } as const;
+      return input.items.map((item) => ({ id: item.id, rows: 0, bytes: 0, chunks: 0, outcome }));
+    },
+    failTables: async ({ tables }: FailInput) => call(`fail ${tables.map((table) => table.ref.name).join()}`),
+    journalTables: async ({ tables }: PromoteInput) =>
+      call(
+        `journal ${tables
+          .map((table) => table.ref.name)
+          .sort()
+          .join()}`,
+      ),
+    promoteTables: async ({ tables }: PromoteInput) => {
+      call(
+        `promote ${tables
+          .map((table) => table.ref.name)
+          .sort()
+          .join()}`,
+      );
+      return [];
+    },
+    endFull: async (_input: AbandonInput) => call('endFull'),
+    abandonFull: async (_input: AbandonInput) => call('abandonFull'),
+  };
+}
