@@ -106,7 +106,9 @@ export function fit(from: ColumnType, to: ColumnType): Fit {
     if (!isBinary(from) || !isBinary(to)) return 'never';
     return maxBytes(from) <= maxBytes(to) ? 'exact' : 'narrows';
   }
-  if (isText(to)) return textLength(from) <= textLength(to) ? 'exact' : 'narrows';
+  if (from.kind === 'text' && to.kind === 'text')
+    return SIZE_BYTES[from.size] <= SIZE_BYTES[to.size] ? 'exact' : 'narrows';
+  if (isText(to)) return textLength(from) <= roomFor(to) ? 'exact' : 'narrows';
   if (isText(from)) return 'narrows';
   if (isNumber(from) && isNumber(to)) return numberFit(from, to);
   if (from.kind === to.kind) {
@@ -192,14 +194,14 @@ function maxBytes(type: Extract<ColumnType, { kind: 'binary' | 'blob' }>): numbe
   return type.kind === 'binary' ? type.length : SIZE_BYTES[type.size];
 }
 
-/** Longest text of a value, in characters; for TEXT kinds as destinations the number that surely fits (4 bytes each). */
+/** Longest text of a value, in characters. */
 function textLength(type: ColumnType): number {
   switch (type.kind) {
     case 'char':
     case 'varchar':
       return type.length;
     case 'text':
-      return type.size === 'long' ? SIZE_BYTES.long : Math.floor(SIZE_BYTES[type.size] / 4);
+      return SIZE_BYTES[type.size];
     case 'int':
       return INTEGER_DIGITS[type.bytes] + 1;
     case 'decimal':
@@ -209,6 +211,12 @@ function textLength(type: ColumnType): number {
     default:
       return 26;
   }
+}
+
+/** Characters that surely fit: utf8mb4 takes up to 4 bytes for each, and TEXT kinds count bytes. */
+function roomFor(type: Extract<ColumnType, { kind: 'char' | 'varchar' | 'text' }>): number {
+  if (type.kind !== 'text') return type.length;
+  return type.size === 'long' ? SIZE_BYTES.long : Math.floor(SIZE_BYTES[type.size] / 4);
 }
 
 type NumberType = Extract<ColumnType, { kind: 'int' | 'decimal' | 'float' | 'double' | 'year' }>;
