@@ -63,7 +63,7 @@ const scenarios: Record<string, Scenario> = {
   },
   'pipeline-turned-over': async ({ client }, world) => {
     world.chunks = 40;
-    world.onChunk = () => nap(50);
+    world.onChunk = () => nap(300);
     const handle = await startPipeline(client, 'turned', ['a', 'b', 'c']);
     const { runId } = await handle.describe();
     await full(handle);

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import { inject } from 'vitest';
 import type { BulkActivities, QuickActivities } from '../../src/activities/index.ts';
 import { queues, type SetConnection, type SetTable, updates } from '../../src/workflows/messages.ts';
 
@@ -19,10 +18,12 @@ export type Harness = {
  * Real Temporal server, real workflow bundle, given activities. Each harness takes a namespace of its own, because task queues have
  * fixed names and test files run side by side.
  */
-export async function startHarness(activities: Partial<BulkActivities & QuickActivities>): Promise<Harness> {
+export async function startHarness(
+  { address, bundlePath }: { readonly address: string; readonly bundlePath: string },
+  activities: Partial<BulkActivities & QuickActivities>,
+): Promise<Harness> {
   if (!installed) Runtime.install({ logger: new DefaultLogger('ERROR') });
   installed = true;
-  const address = inject('temporal').address;
   const namespace = `t-${randomUUID().slice(0, 8)}`;
   const connection = await Connection.connect({ address });
   await connection.workflowService.registerNamespace({
@@ -38,7 +39,7 @@ export async function startHarness(activities: Partial<BulkActivities & QuickAct
       await Worker.create({
         ...common,
         taskQueue: queues.ingest,
-        workflowBundle: { codePath: inject('bundlePath') },
+        workflowBundle: { codePath: bundlePath },
         activities,
       }),
       await Worker.create({ ...common, taskQueue: queues.bulk, activities, maxHeartbeatThrottleInterval: '200ms' }),

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { ApplicationFailure } from '@temporalio/activity';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
 import type {
   CancelAnswer,
   PipelineEvent,
@@ -15,10 +15,11 @@ import { fakeActivities, newWorld, type World } from '../fakes/activities.ts';
 import { type Harness, startHarness, startPipeline, until } from './harness.ts';
 
 let harness: Harness;
+const where = () => ({ address: inject('temporal').address, bundlePath: inject('bundlePath') });
 const world: World = newWorld();
 
 beforeAll(async () => {
-  harness = await startHarness(fakeActivities(world));
+  harness = await startHarness(where(), fakeActivities(world));
 });
 afterAll(async () => {
   await harness?.stop();
@@ -149,7 +150,7 @@ describe('a full extract', () => {
   it('shows rows as they arrive: progress query and current details change', async () => {
     const second = gate();
     world.chunks = 12;
-    world.onChunk = async (_table, chunk) => (chunk >= 8 ? second.wait : undefined);
+    world.onChunk = async (_, chunk) => (chunk >= 8 ? second.wait : undefined);
     const handle = await fresh(['big']);
     await request(handle);
     const child = harness.client.workflow.getHandle(`${handle.workflowId}/full/1`);
@@ -227,7 +228,7 @@ describe('cancel', () => {
   it('is refused with the reason once tables are being put in place', async () => {
     const held = gate();
     const activities = fakeActivities(world);
-    const own = await startHarness({
+    const own = await startHarness(where(), {
       ...activities,
       promoteTables: async (input) => {
         await held.wait;
@@ -256,7 +257,7 @@ describe('survival', () => {
   it('turns over under a running load without losing anything', async () => {
     world.chunks = 40;
     world.onChunk = async () => {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((resolve) => setTimeout(resolve, 400));
     };
     const handle = await fresh(['a', 'b', 'c']);
     const firstRun = (await handle.describe()).runId;
@@ -270,6 +271,8 @@ describe('survival', () => {
     }
     const [run] = await ended(handle);
     expect(run).toMatchObject({ id: 1, state: 'succeeded', rows: { loaded: 1200 } });
+    // The child was asked to return, and went on in another run.
+    expect(world.calls.filter((call) => call === 'beginFull')).toHaveLength(2);
     expect((await harness.client.workflow.getHandle(handle.workflowId).describe()).runId).not.toBe(firstRun);
     expect(await handle.query(queries.config)).toMatchObject({ licence: 'k1009' });
   }, 180_000);
