@@ -47,8 +47,15 @@ function text(
   };
 }
 
-const certificate = { name: 'PEM text', pattern: /-----BEGIN [A-Z ]*CERTIFICATE-----/ };
-const privateKey = { name: 'PEM text', pattern: /-----BEGIN [A-Z ]*PRIVATE KEY-----/ };
+// One line without PEM's head is the path of a file on the worker.
+const certificate = {
+  name: 'PEM text, or a file’s path on the worker',
+  pattern: /-----BEGIN [A-Z ]*CERTIFICATE-----|^[^\n]+$/,
+};
+const privateKey = {
+  name: 'PEM text, or a file’s path on the worker',
+  pattern: /-----BEGIN [A-Z ]*PRIVATE KEY-----|^[^\n]+$/,
+};
 
 /** The option table. The first word of a list is the default. */
 export const optionRules = {
@@ -64,6 +71,11 @@ export const optionRules = {
   ),
   ssl_cert: text('both', 'Client certificate.', certificate),
   ssl_key: text('both', 'Private key of the client certificate. Stored sealed, shown as `***`.', privateKey),
+  capture: word(
+    'source',
+    ['log', 'none'],
+    'Whether changes will be captured later: `none` needs no change log at the source, and only full extracts work.',
+  ),
   extract_threads: integer('source', 4, 1, 64, 'Chunks read from the source at the same time, per pipeline.'),
   rollback_window: integer(
     'source',

@@ -117,20 +117,35 @@ async function test({ pipelines, key }: Deps, side: Side, c: Ctx, pipeline: stri
   const given = paramsOf(items);
   if (given.errors.length > 0) throw badFields(given.errors);
   const connection = (await pipelines.config(pipeline))[side];
-  const masked = Object.keys(given.params).some((name) => given.params[name]?.includes('***'));
-  const { params, errors } = testParams(masked ? openAll({ key }, connection.params) : {}, given.params);
+  const asked = resolve({ key }, connection, given.params);
+  if ('why' in asked) return c.json(failed([{ topic: null, message: asked.why }]));
+  const { params, errors } = asked;
   const refusals = [...errors, ...requirementErrors(side, params)];
-  if (refusals.length > 0) return c.json(failed(refusals));
+  if (refusals.length > 0) return c.json(failed(refusals.map(({ field, message }) => ({ topic: field, message }))));
   const code = codeAt(side, params.type);
   // The documented message, topic null included, is how clients tell a wrong type from a wrong password.
-  if (code === undefined || !code.available)
-    return c.json(failed([{ field: null, message: `Error: Driver not found for ${params.type}` }]));
+  if (!code?.available) return c.json(failed([{ topic: null, message: `Error: Driver not found for ${params.type}` }]));
   const result = await pipelines.test(pipeline, { side, params: sealParams(key, params) });
   const tested = fingerprint(key, params);
-  if (tested === connection.fingerprint)
+  if (tested === connection.fingerprint) {
     await pipelines.noteConnection(pipeline, { side, fingerprint: tested, connected: result.ok });
-  if (result.ok) return c.json({ success: true });
-  return c.json(failed(result.messages.map(({ topic, message }) => ({ field: topic, message }))));
+  }
+  return c.json(result.ok ? { success: true } : failed(result.messages));
+}
+
+/** The parameters to test, masked values replaced by the saved ones; or why those can't be had. */
+function resolve(
+  { key }: Pick<Deps, 'key'>,
+  connection: Connection,
+  given: Params,
+): ReturnType<typeof testParams> | { why: string } {
+  const masked = Object.values(given).some((value) => value.includes('***'));
+  try {
+    return testParams(masked ? openParams(key, connection.params) : {}, given);
+  } catch (error) {
+    if (error instanceof SealError) return { why: error.message };
+    throw error;
+  }
 }
 
 function requirementErrors(side: Side, params: Params): FieldError[] {
@@ -145,8 +160,8 @@ function requirementErrors(side: Side, params: Params): FieldError[] {
   return [...missing, ...wrong];
 }
 
-function failed(messages: readonly { readonly field: string | null; readonly message: string }[]) {
-  const messageList = messages.map(({ field, message }) => ({ topic: field, message, status: 'E' }));
+function failed(messages: readonly { readonly topic: string | null; readonly message: string }[]) {
+  const messageList = messages.map(({ topic, message }) => ({ topic, message, status: 'E' }));
   return { messageList, success: false, status: 'N' };
 }
 

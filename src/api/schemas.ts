@@ -19,6 +19,11 @@ export const problemSchema = z
   })
   .openapi('Problem');
 
+/** A path value, percent-encoded as one segment. */
+export function pathName(name: string, description: string): z.ZodType {
+  return z.string().openapi({ param: { name, in: 'path' }, description, example: name });
+}
+
 // Connections
 
 export const itemSchema = z

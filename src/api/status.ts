@@ -1,0 +1,136 @@
+import type { TableRecord } from '../drivers/destination.ts';
+import type { PipelineConfig, PipelineOverview, ProgressTable, SelectedTable } from '../workflows/messages.ts';
+import { destinationsOf, targetOf } from './destinations.ts';
+import { liveProgress, liveRun } from './live.ts';
+import { Problem } from './problem.ts';
+import type { Ctx } from './request.ts';
+import { type Deps, json, type Route } from './route.ts';
+import { statusSchema, tablesSchema } from './schemas.ts';
+
+/** What an operator looks at: the pipeline as a whole, and its tables. */
+export function statusRoutes(deps: Deps): Route[] {
+  const tag = 'Status';
+  return [
+    {
+      method: 'get',
+      path: '/status',
+      id: 'get-status',
+      tag,
+      summary: 'Get the pipeline’s status',
+      answers: { 200: json('The status', statusSchema) },
+      handle: (c, pipeline) => status(deps, c, pipeline),
+    },
+    {
+      method: 'get',
+      path: '/tables',
+      id: 'get-tables',
+      tag,
+      summary: 'Get the selected tables with their states',
+      answers: { 200: json('The tables', tablesSchema) },
+      handle: (c, pipeline) => tables(deps, c, pipeline),
+    },
+  ];
+}
+
+async function status({ pipelines }: Deps, c: Ctx, pipeline: string): Promise<Response> {
+  const seen = await pipelines.overview(pipeline);
+  const { stream, load } = seen.current;
+  const live = load && (await liveRun(pipelines, pipeline, load));
+  // A full extract takes both lanes and is one run.
+  const liveStream = stream && (stream.id === load?.id ? live : await liveRun(pipelines, pipeline, stream));
+  return c.json({
+    pipeline: seen.pipeline,
+    state: seen.state,
+    consistent: seen.consistent,
+    scheduler: seen.scheduler,
+    current: { stream: liveStream, load: live },
+    queue: seen.queue,
+    lag: seen.lag,
+    position: seen.position,
+    tables: seen.tables,
+  });
+}
+
+async function tables({ pipelines }: Deps, c: Ctx, pipeline: string): Promise<Response> {
+  const [config, overview, selection] = await Promise.all([
+    pipelines.config(pipeline),
+    pipelines.overview(pipeline),
+    pipelines.selection(pipeline),
+  ]);
+  const selected = selection.filter((table) => table.selected);
+  const [recorded, live] = await Promise.all([
+    records({ pipelines }, config, selected),
+    loading({ pipelines }, overview),
+  ]);
+  const shown = selected.map((table) => {
+    const key = nameOf(table);
+    const lag = table.state === 'consistent' ? overview.lag.seconds : null;
+    return {
+      db: table.database,
+      ...shownTable(config, table, recorded.tables.get(key), live.get(key)),
+      lagSeconds: lag,
+    };
+  });
+  return c.json({ tables: shown.map(ordered), unavailable: recorded.unavailable });
+}
+
+function shownTable(
+  config: PipelineConfig,
+  table: SelectedTable,
+  record: TableRecord | undefined,
+  live: ProgressTable | undefined,
+) {
+  const loads = live !== undefined && live.state !== 'failed';
+  return {
+    schema: table.schema,
+    name: table.name,
+    state: loads && live.state === 'loading' ? 'loading' : table.state,
+    destination: targetOf(config, table),
+    rows: (loads ? live.rows : record?.rows) ?? null,
+    lastLoadedAt: record?.lastLoadedAt ?? null,
+    lastChangeAt: null,
+    parked: record === undefined ? null : 0,
+    rules: record?.rules ?? {},
+    error: table.error ?? record?.error ?? null,
+  };
+}
+
+function ordered(table: ReturnType<typeof shownTable> & { db: string; lagSeconds: number | null }) {
+  const { db, schema, name, state, destination, rows, lastLoadedAt, lastChangeAt, lagSeconds, parked, rules, error } =
+    table;
+  return { db, schema, name, state, destination, rows, lastLoadedAt, lastChangeAt, lagSeconds, parked, rules, error };
+}
+
+/** What the destination's control tables say; the tables are shown without it when they can't be read. */
+async function records(
+  { pipelines }: Pick<Deps, 'pipelines'>,
+  config: PipelineConfig,
+  selected: readonly SelectedTable[],
+) {
+  const databases = destinationsOf(config, selected);
+  if (databases.length === 0) return { tables: new Map<string, TableRecord>(), unavailable: null };
+  try {
+    const report = await pipelines.report(config.name, {
+      pipeline: config.name,
+      destination: config.destination.params,
+      databases,
+    });
+    return { tables: new Map(report.tables.map((record) => [nameOf(record.ref), record])), unavailable: null };
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    return { tables: new Map<string, TableRecord>(), unavailable: error.message };
+  }
+}
+
+async function loading(
+  { pipelines }: Pick<Deps, 'pipelines'>,
+  { pipeline, current }: PipelineOverview,
+): Promise<Map<string, ProgressTable>> {
+  const open = [current.load, current.stream].filter((run) => run !== null);
+  const seen = await Promise.all(open.map((run) => liveProgress(pipelines, pipeline, run)));
+  return new Map(seen.flatMap((progress) => progress?.tables ?? []).map((table) => [nameOf(table), table]));
+}
+
+function nameOf(ref: { readonly schema: string; readonly name: string }): string {
+  return JSON.stringify([ref.schema, ref.name]);
+}
