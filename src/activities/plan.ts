@@ -2,7 +2,7 @@ import { cancellationSignal, log } from '@temporalio/activity';
 import type { OpenChunk, TableId, TablePlan } from '../drivers/destination.ts';
 import { AccessDenied, isPermanent, Misconfigured, Superseded, UnsupportedValue } from '../drivers/errors.ts';
 import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
-import type { FailedTable } from '../workflows/messages.ts';
+import type { FailedTable } from '../workflows/children.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName, sourceName } from './names.ts';
 

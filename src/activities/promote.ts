@@ -1,5 +1,5 @@
 import { isPermanent } from '../drivers/errors.ts';
-import type { FailedTable } from '../workflows/messages.ts';
+import type { FailedTable } from '../workflows/children.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName } from './names.ts';
 import type { RunTarget } from './plan.ts';

@@ -2,8 +2,9 @@ import type { PortionItem, PortionTable } from '../activities/extract.ts';
 import type { PlannedTable } from '../activities/plan.ts';
 import type { SealedTable } from '../activities/promote.ts';
 import type { TableRef } from '../drivers/model.ts';
+import type { FailedTable, FullInput } from './children.ts';
 import { nameOf } from './labels.ts';
-import type { FailedTable, FullInput, Progress, ProgressTable } from './messages.ts';
+import type { Progress, ProgressTable } from './messages.ts';
 
 type LoadedTable = {
   readonly ref: TableRef;

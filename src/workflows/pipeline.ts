@@ -1,15 +1,12 @@
 import * as wf from '@temporalio/workflow';
+import { type FullInput, type FullResult, type FullResume, type NoteEvents, signals } from './children.ts';
 import type { full } from './full.ts';
 import {
   type Cancel,
   type CancelAnswer,
   type EventsSince,
-  type FullInput,
-  type FullResult,
-  type FullResume,
   type Keyed,
   type NoteConnection,
-  type NoteEvents,
   type PipelineConfig,
   type PipelineEvent,
   type PipelineInput,
@@ -25,7 +22,6 @@ import {
   type SetSchedule,
   type SetScheduler,
   type SetTable,
-  signals,
   updates,
 } from './messages.ts';
 import {

@@ -1,12 +1,10 @@
 /** What a pipeline does next, as pure functions: requests, refusals, begin and end of runs, and how it all looks. */
 import { destinationOf, missingParams, sourceCode } from '../codes.ts';
+import type { FullInput, FullResult, NoteEvents } from './children.ts';
 import { nameOf } from './labels.ts';
 import type {
   Cancel,
   CancelAnswer,
-  FullInput,
-  FullResult,
-  NoteEvents,
   Operation,
   PipelineOverview,
   RefusalCode,

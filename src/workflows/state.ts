@@ -3,10 +3,10 @@
  * continue-as-new: add fields with a default in `revive`, never rename.
  */
 import type { TableOptions } from '../drivers/model.ts';
+import type { FullResume } from './children.ts';
 import { nameOf } from './labels.ts';
 import type {
   Connection,
-  FullResume,
   NoteConnection,
   Operation,
   PipelineEvent,

@@ -30,7 +30,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(bundleFolder, { recursive: true, force: true }));
 
-const read = async (name: string): Promise<History> => JSON.parse(await readFile(join(folder, name), 'utf8')) as History;
+const read = async (name: string): Promise<History> =>
+  JSON.parse(await readFile(join(folder, name), 'utf8')) as History;
 const replay = (history: History): Promise<void> =>
   Worker.runReplayHistory({ workflowBundle: { codePath } }, history, 'replayed');
 
