@@ -51,6 +51,8 @@ export async function connect(options: MysqlOptions, signal?: AbortSignal): Prom
   }
 }
 
+/** Before 5.5.3 there is no utf8mb4. */
+const UNKNOWN_CHARSET = 1115;
 const CONNECT_TIMEOUT_MS = 20_000;
 
 function dial(options: MysqlOptions, encrypted: boolean, signal?: AbortSignal): Promise<mysql.Connection> {
@@ -120,13 +122,15 @@ async function session(raw: mysql.Connection, signal?: AbortSignal): Promise<Con
   const destroy = () => {
     broken = true;
     raw.destroy();
+    // mysql2 only ends its side, and would wait for a server that is busy with a statement.
+    (raw as unknown as Wire).stream.destroy();
   };
   signal?.addEventListener('abort', destroy, { once: true });
   try {
     const [row] = await query('select version(), connection_id(), @@lower_case_table_names');
     const facts = serverFacts(row?.[0] ?? '', Number(row?.[2] ?? '0'));
     for (const statement of setUp(facts)) await query(statement);
-    await tolerate(query('set names utf8mb4'), [1115], () => query('set names utf8'));
+    if (!(await tolerate(query('set names utf8mb4'), [UNKNOWN_CHARSET]))) await query('set names utf8');
     if (facts.product === 'MySQL' && facts.number >= 80_030)
       await tolerate(query('set session show_gipk_in_create_table_and_information_schema = on'), [1227, 1193, 3655]);
     return {
@@ -145,17 +149,13 @@ async function session(raw: mysql.Connection, signal?: AbortSignal): Promise<Con
   }
 }
 
-/** Awaits `work`; the server errors in `numbers` are answered by `instead`. */
-export async function tolerate<T, U>(
-  work: Promise<T>,
-  numbers: readonly number[],
-  instead?: () => Promise<U>,
-): Promise<T | U | undefined> {
+/** Awaits `work`; the server errors in `numbers` give undefined. */
+export async function tolerate<T>(work: Promise<T>, numbers: readonly number[]): Promise<T | undefined> {
   try {
     return await work;
   } catch (error) {
     if (!numbers.includes(errorNumber(error) ?? -1)) throw error;
-    return instead?.();
+    return undefined;
   }
 }
 

@@ -14,7 +14,7 @@ export function translate(error: unknown): Error {
   const { errno, code } = error as ServerError;
   const text = (error as ServerError).sqlMessage ?? error.message;
   const known = (errno !== undefined && BY_NUMBER[errno]) || (code !== undefined && BY_CODE[code]) || undefined;
-  if (known) return known(text);
+  if (known) return numbered(known(text), errno);
   if (/unknown plugin|auth.*plugin/i.test(text))
     return new Misconfigured(
       `The server wants a login method that is not supported: ${text}`,
@@ -35,13 +35,22 @@ export function errorNumber(error: unknown): number | undefined {
 
 function transient(text: string, errno: number | undefined, code: string | undefined): Error {
   const shown = errno !== undefined && errno > 0 ? `MySQL error ${errno}: ${text}` : `${text}`;
-  const result = new Error(code === 'ECONNREFUSED' ? `The server can't be reached: ${shown}` : shown);
-  return Object.assign(result, errno === undefined ? {} : { errno });
+  return numbered(new Error(code === 'ECONNREFUSED' ? `The server can't be reached: ${shown}` : shown), errno);
+}
+
+function numbered(error: Error, errno: number | undefined): Error {
+  return errno === undefined ? error : Object.assign(error, { errno });
 }
 
 type Maker = (text: string) => Error;
-const denied = (action: string): Maker => (text) => new AccessDenied(text, action);
-const wrong = (action: string): Maker => (text) => new Misconfigured(text, action);
+const denied =
+  (action: string): Maker =>
+  (text) =>
+    new AccessDenied(text, action);
+const wrong =
+  (action: string): Maker =>
+  (text) =>
+    new Misconfigured(text, action);
 const changed: Maker = (text) => new StructureChanged(text, 'The load starts over with the new structure.');
 const passing =
   (hint: string): Maker =>

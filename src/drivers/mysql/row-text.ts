@@ -1,8 +1,8 @@
-import { UnsupportedValue } from '../errors.ts';
 import { appendBytes, appendHex, appendNull, appendText, findEscape, GROWTH, NEWLINE, TAB } from '../load-text.ts';
-import type { Batch, Rule, RuleUse } from '../model.ts';
-import { isValidDate, repairDate } from './dates.ts';
+import type { Batch, RuleUse } from '../model.ts';
+import { isValidDate } from './dates.ts';
 import { geometryText } from './geometry.ts';
+import { createRepairs } from './repairs.ts';
 import type { Encoding } from './types.ts';
 import { vectorText } from './vector.ts';
 
@@ -126,6 +126,8 @@ export function createRowWriter(
       } else if (code !== PLAIN && (code !== DATE || !isValidDate(packet, p))) {
         at = appendBytes(out, at, packet, from, p);
         value(packet, p, stop, column);
+        // A converted value may have grown more than anything else in a row.
+        if (code === CONVERTED) room((end - stop) * NULL_GROWTH + 64);
         from = stop;
       }
       p = stop;
@@ -143,15 +145,15 @@ export function createRowWriter(
       room((end - start) * GROWTH);
       at = appendHex(out, at, bytes, start, end);
     } else if (code === DATE) {
-      const text = bytes.latin1Slice(start, end);
-      at += out.latin1Write(repairs.repair(column, text), at);
+      const text = bytes.toString('latin1', start, end);
+      at += out.write(repairs.repair(column, text), at, 'latin1');
     } else {
       const raw = bytes.subarray(start, end);
       const text = fields[column]?.encoding === 'vector' ? vectorText(raw) : geometryText(raw);
       for (let i = 0; i < text.length; i += WHOLE_ROW_BYTES) {
         const part = text.slice(i, i + WHOLE_ROW_BYTES);
         room(part.length);
-        at += out.latin1Write(part, at);
+        at += out.write(part, at, 'latin1');
       }
     }
   }
@@ -161,7 +163,7 @@ export function createRowWriter(
     let column = -1;
     /** Bytes of the current field still to come; -1 while its length is read. */
     let left = 0;
-    let prefix = Buffer.alloc(9);
+    const prefix = Buffer.alloc(9);
     let prefixLength = 0;
     /** Parts of a value that must be seen whole. */
     let parts: Buffer[] = [];
@@ -195,7 +197,10 @@ export function createRowWriter(
           at = appendNull(out, at);
           return;
         }
-        if (byte < 251) return open(byte);
+        if (byte < 251) {
+          open(byte);
+          return;
+        }
       }
       prefix[prefixLength++] = byte;
       const first = prefix[0];
@@ -229,10 +234,10 @@ export function createRowWriter(
         }
       },
       endPieces(): void {
-        if (column !== last || left > 0) throw new Error('The server sent a row that does not match its columns.');
+        if (column !== last || left > 0 || prefixLength > 0)
+          throw new Error('The server sent a row that does not match its columns.');
         column = -1;
         left = 0;
-        prefix = Buffer.alloc(9);
         room(1);
         endRow();
         repairs.settle(out, rowStart, at);
@@ -248,53 +253,5 @@ export function createRowWriter(
       return rows;
     },
     uses: repairs.uses,
-  };
-}
-
-const EXAMPLES = 3;
-
-type Repairs = {
-  /** The repaired text; counts the use. */
-  repair(column: number, text: string): string;
-  /** Completes examples with the key of the row that ends now, which begins at `start` of `out` (-1: not known any more). */
-  settle(out: Buffer, start: number, end: number): void;
-  uses(): RuleUse[];
-};
-
-function createRepairs(table: string, fields: readonly RowField[], refuse: boolean): Repairs {
-  const rule: Rule = 'date_repair';
-  const counts = new Map<number, { count: number; examples: string[] }>();
-  const open: { column: number; text: string }[] = [];
-  const keys = fields.flatMap((field, index) => (field.key ? [index] : []));
-
-  function repair(column: number, text: string): string {
-    const field = fields[column] as RowField;
-    if (field.key || refuse)
-      throw new UnsupportedValue(
-        `${table}.${field.name} holds the date ${text}, which the destination can't hold.`,
-        field.key
-          ? 'Correct the rows at the source, or choose another key with the `key` option: key columns are never repaired.'
-          : 'Correct the rows at the source, or set on_unrepresentable to rule.',
-      );
-    const use = counts.get(column) ?? { count: 0, examples: [] };
-    counts.set(column, use);
-    if (use.count++ < EXAMPLES) open.push({ column, text });
-    return repairDate(text);
-  }
-
-  function settle(out: Buffer, start: number, end: number): void {
-    if (open.length === 0) return;
-    const cells = start < 0 ? [] : out.toString('utf8', start, end - 1).split('\t');
-    const key = keys.map((index) => `${fields[index]?.name}=${(cells[index] ?? '?').slice(0, 100)}`).join(', ');
-    for (const { column, text } of open)
-      counts.get(column)?.examples.push(`${fields[column]?.name}: ${text}${key === '' ? '' : ` (${key})`}`);
-    open.length = 0;
-  }
-
-  return {
-    repair,
-    settle,
-    uses: () =>
-      [...counts].map(([column, use]) => ({ rule, column: fields[column]?.name ?? '', ...use })),
   };
 }

@@ -95,13 +95,17 @@ export function cell(column: Column): Cell {
   if (column.masked) return { expression: 'null', encoding: 'plain' };
   const source = column.sourceType.toLowerCase();
   const word = /^[a-z0-9]+/.exec(source)?.[0] ?? '';
-  if (INTEGERS[word] !== undefined || word === 'decimal') return { expression: unfilled(name, source), encoding: 'plain' };
+  if (INTEGERS[word] !== undefined || word === 'decimal')
+    return { expression: unfilled(name, source), encoding: 'plain' };
   switch (word) {
     // The text protocol rounds FLOAT to six digits and FLOAT(m,d), DOUBLE(m,d) to d: as a DOUBLE expression all digits come.
     case 'float':
       return { expression: `${name}+0e0`, encoding: 'plain' };
     case 'double':
-      return { expression: source.includes('(') || source.includes('zerofill') ? `${name}+0e0` : name, encoding: 'plain' };
+      return {
+        expression: source.includes('(') || source.includes('zerofill') ? `${name}+0e0` : name,
+        encoding: 'plain',
+      };
     case 'bit':
       return { expression: `${name}+0`, encoding: 'plain' };
     case 'year':

@@ -1,0 +1,98 @@
+import { Misconfigured } from '../errors.ts';
+import type { Position, TableRef } from '../model.ts';
+import { type Connection, tolerate } from './connection.ts';
+import { quoteName } from './types.ts';
+
+/**
+ * Where the binlog stands. `gtid`: the set of transactions that are contained (MySQL), or the position by GTID (MariaDB). `file` and
+ * `offset`: a place in the binlog. A MySQL start by GTID has no file, since file and offset run ahead of what a SELECT sees
+ * (reference/drivers.md §1.6). Stored at the destination as JSON: add fields, never rename.
+ */
+export type LogPosition = { readonly gtid?: string; readonly file?: string; readonly offset?: number };
+
+export function encodePosition(position: LogPosition): Position {
+  return JSON.stringify(position) as Position;
+}
+
+/** null for '', the position of a source without a log. */
+export function decodePosition(text: string): LogPosition | null {
+  return text === '' ? null : (JSON.parse(text) as LogPosition);
+}
+
+/** The written end of the binlog: whatever a SELECT has returned by now lies before it. */
+export async function writtenEnd(connection: Connection): Promise<LogPosition> {
+  const [row] = await logStatus(connection);
+  const [file, offset] = row ?? [];
+  if (!file || !offset) throw noLog();
+  return { file, offset: Number(offset) };
+}
+
+/**
+ * A place in the log such that no later commit of `tables` lies before it and every earlier one is visible to any later read
+ * (EXACTNESS.md §3). Takes a read lock only on MySQL without GTIDs, for as long as it takes to read one row.
+ */
+export async function startPosition(connection: Connection, tables: readonly TableRef[]): Promise<LogPosition> {
+  const { product } = connection.facts;
+  if (product === 'MySQL') {
+    const [row] = (await tolerate(connection.query('select @@global.gtid_mode, @@global.gtid_executed'), [1193])) ?? [];
+    if (row?.[0]?.toUpperCase() === 'ON') return { gtid: (row[1] ?? '').replace(/\s/g, '') };
+  }
+  return (await snapshotPosition(connection)) ?? (await lockedPosition(connection, tables));
+}
+
+/** MariaDB and Percona Server tell the place that belongs to a consistent snapshot; null where there is no such thing. */
+async function snapshotPosition(connection: Connection): Promise<LogPosition | null> {
+  await connection.query('start transaction with consistent snapshot');
+  try {
+    const rows = await connection.query("show status like 'binlog_snapshot_%'");
+    const status = new Map(rows.map(([name, value]) => [(name ?? '').toLowerCase(), value ?? '']));
+    const file = status.get('binlog_snapshot_file') ?? '';
+    const offset = Number(status.get('binlog_snapshot_position') ?? '0');
+    if (file === '' || offset === 0) return null;
+    if (connection.facts.product !== 'MariaDB') return { file, offset };
+    const [row] = await connection.query(`select binlog_gtid_pos('${file.replaceAll("'", "''")}', ${offset})`);
+    return row?.[0] == null ? { file, offset } : { gtid: row[0], file, offset };
+  } finally {
+    await connection.query('rollback');
+  }
+}
+
+/** A lock that waits for all writers, so that what the log holds is committed; released before returning. */
+async function lockedPosition(connection: Connection, tables: readonly TableRef[]): Promise<LogPosition> {
+  await tolerate(connection.query(`set session lock_wait_timeout = ${LOCK_SECONDS}`), [1193]);
+  const locked = await tolerate(connection.query('flush tables with read lock'), [1044, 1045, 1227]);
+  const list = tables.map(({ schema, name }) => `${quoteName(schema)}.${quoteName(name)} read`).join(', ');
+  if (!locked && list !== '') await connection.query(`lock tables ${list}`);
+  try {
+    return await writtenEnd(connection);
+  } finally {
+    await connection.query('unlock tables');
+  }
+}
+
+/** After so long the wait for the lock is given up, so that writers queued behind it go on; the caller tries again. */
+const LOCK_SECONDS = 30;
+
+/** File, offset, binlog_do_db, binlog_ignore_db, …; [] without a binlog. Needs REPLICATION CLIENT (MariaDB: BINLOG MONITOR). */
+export async function logStatus(connection: Connection): Promise<(readonly (string | null)[])[]> {
+  const { product, number } = connection.facts;
+  return connection.query(product === 'MySQL' && number >= 80_200 ? 'show binary log status' : 'show master status');
+}
+
+/** The server whose log is followed: later starts compare it. */
+export async function identity(connection: Connection): Promise<string> {
+  const { product } = connection.facts;
+  if (product === 'MySQL') {
+    const [row] = (await tolerate(connection.query('select @@server_uuid'), [1193])) ?? [];
+    if (row?.[0]) return `mysql:${row[0]}`;
+  }
+  const [row] = await connection.query('select @@server_id');
+  return `${product.toLowerCase()}:${row?.[0] ?? ''}`;
+}
+
+function noLog(): Misconfigured {
+  return new Misconfigured(
+    'The source writes no binary log.',
+    'Set log_bin and server_id at the source and restart it, or set `capture` to none for full extracts only.',
+  );
+}

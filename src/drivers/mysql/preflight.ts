@@ -1,0 +1,275 @@
+import type { Finding, TableRef } from '../model.ts';
+import { sameName } from './catalog.ts';
+import { type Connection, tolerate } from './connection.ts';
+import { errorNumber } from './errors.ts';
+import type { MysqlOptions } from './options.ts';
+import { logStatus } from './position.ts';
+import { quoteName, quoteText } from './types.ts';
+
+/** Everything at the source that would make an extract or later change capture fail. Changes nothing. */
+export async function preflight(
+  connection: Connection,
+  options: MysqlOptions,
+  tables: readonly TableRef[],
+): Promise<Finding[]> {
+  const findings = oldServer(connection);
+  const log = options.capture === 'log';
+  if (log) {
+    const settings = await globalVariables(connection);
+    findings.push(...logSettings(connection, settings));
+    if (isOn(settings.get('log_bin'))) findings.push(...(await logRights(connection, settings, tables)));
+    findings.push(...(await cascades(connection, settings, tables)));
+  }
+  findings.push(...(await tableRights(connection, tables)), ...(await engines(connection, tables)));
+  return findings;
+}
+
+type Settings = ReadonlyMap<string, string>;
+
+const error = (code: string, message: string, table?: TableRef): Finding =>
+  table ? { severity: 'error', code, message, table } : { severity: 'error', code, message };
+const warning = (code: string, message: string, table?: TableRef): Finding =>
+  table ? { severity: 'warning', code, message, table } : { severity: 'warning', code, message };
+
+/** Global variables by lower-case name; a server knows those of its version only. */
+async function globalVariables(connection: Connection): Promise<Settings> {
+  const rows = await connection.query('show global variables');
+  return new Map(rows.map(([name, value]) => [(name ?? '').toLowerCase(), value ?? '']));
+}
+
+function oldServer({ facts }: Connection): Finding[] {
+  if (facts.product === 'MySQL' && facts.number < 50_503)
+    return [
+      warning(
+        'version',
+        `MySQL ${facts.version} has no utf8mb4 and prints DOUBLE with 15 digits: doubles that need 17 are not copied exactly.`,
+      ),
+    ];
+  const least = facts.product === 'MySQL' ? 50_700 : 100_300;
+  if (facts.number >= least) return [];
+  const named = facts.product === 'MySQL' ? 'MySQL 5.7' : 'MariaDB 10.3';
+  return [
+    warning(
+      'version',
+      `${facts.product} ${facts.version} is older than ${named}, from which on every feature is tested.`,
+    ),
+  ];
+}
+
+function logSettings({ facts }: Connection, settings: Settings): Finding[] {
+  const found: Finding[] = [];
+  const value = (name: string) => settings.get(name) ?? '';
+  if (!isOn(settings.get('log_bin')))
+    return [
+      error(
+        'log_bin',
+        'The source writes no binary log, which change capture needs. Set log_bin and server_id in its configuration and restart it, or set `capture` to none for full extracts only.',
+      ),
+    ];
+  if (value('server_id') === '0')
+    found.push(
+      error('server_id', 'server_id is 0 at the source: SET GLOBAL server_id = 1 (and in its configuration).'),
+    );
+  if (settings.has('binlog_format') && value('binlog_format').toUpperCase() !== 'ROW')
+    found.push(
+      error(
+        'binlog_format',
+        `binlog_format is ${value('binlog_format')}: SET GLOBAL binlog_format = 'ROW' (and in its configuration), then reconnect all writers.`,
+      ),
+    );
+  if (settings.has('binlog_row_image') && value('binlog_row_image').toUpperCase() !== 'FULL')
+    found.push(
+      error(
+        'binlog_row_image',
+        `binlog_row_image is ${value('binlog_row_image')}: SET GLOBAL binlog_row_image = 'FULL' (and in its configuration), then reconnect all writers.`,
+      ),
+    );
+  if (/PARTIAL_JSON/i.test(value('binlog_row_value_options')))
+    found.push(
+      error(
+        'binlog_row_value_options',
+        "binlog_row_value_options holds PARTIAL_JSON: SET GLOBAL binlog_row_value_options = '' (and in its configuration), then reconnect all writers.",
+      ),
+    );
+  if (!settings.has('binlog_row_metadata'))
+    found.push(
+      warning(
+        'binlog_row_metadata',
+        `${facts.product} ${facts.version} writes no column names to its log: after DDL on a table it is loaded again.`,
+      ),
+    );
+  else if (value('binlog_row_metadata').toUpperCase() !== 'FULL')
+    found.push(
+      warning(
+        'binlog_row_metadata',
+        "binlog_row_metadata is not FULL: SET GLOBAL binlog_row_metadata = 'FULL' (and in its configuration), else a table is loaded again after DDL on it.",
+      ),
+    );
+  if (facts.product === 'MySQL' && value('gtid_mode').toUpperCase() !== 'ON')
+    found.push(
+      warning(
+        'gtid_mode',
+        'gtid_mode is not ON: a load begins with a short global read lock, and a change of the source server means loading again. Turn on gtid_mode and enforce_gtid_consistency if you can.',
+      ),
+    );
+  const hours = retentionHours(settings);
+  if (hours !== null && hours < 24)
+    found.push(
+      warning(
+        'retention',
+        `The source deletes its log after ${hours} h. A load or a pause that takes longer means loading again: raise ${settings.has('binlog_expire_logs_seconds') ? 'binlog_expire_logs_seconds' : 'expire_logs_days'}.`,
+      ),
+    );
+  return found;
+}
+
+/** After how many hours the server purges its log; null: never. */
+function retentionHours(settings: Settings): number | null {
+  const seconds = Number(settings.get('binlog_expire_logs_seconds') ?? '0');
+  const days = Number(settings.get('expire_logs_days') ?? '0');
+  if (settings.get('binlog_expire_logs_auto_purge') === 'OFF') return null;
+  if (seconds > 0) return Math.floor(seconds / 3600);
+  return days > 0 ? days * 24 : null;
+}
+
+async function logRights(connection: Connection, settings: Settings, tables: readonly TableRef[]): Promise<Finding[]> {
+  const { product, number } = connection.facts;
+  const found: Finding[] = [];
+  const status = await tolerate(logStatus(connection), [1227]);
+  const monitor = product === 'MariaDB' && number >= 100_502 ? 'BINLOG MONITOR' : 'REPLICATION CLIENT';
+  if (!status)
+    found.push(error('grant', `The source user may not read the state of the log: GRANT ${monitor} ON *.* TO <user>.`));
+  else found.push(...filteredSchemas(connection, status[0]?.[2] ?? '', status[0]?.[3] ?? '', tables));
+  const grants = await grantTexts(connection);
+  const has = (privilege: RegExp) => grants.some((grant) => / ON \*\.\* /i.test(grant) && privilege.test(grant));
+  const all = has(/^GRANT ALL PRIVILEGES /i);
+  if (!all && !has(/\bREPLICATION (SLAVE|REPLICA)\b(?! ADMIN)/i))
+    found.push(error('grant', 'The source user may not read the log: GRANT REPLICATION SLAVE ON *.* TO <user>.'));
+  const locks = product === 'MySQL' && settings.get('gtid_mode')?.toUpperCase() !== 'ON';
+  if (
+    locks &&
+    !all &&
+    !has(/\bRELOAD\b/i) &&
+    !grants.some((grant) => /\bLOCK TABLES\b|GRANT ALL PRIVILEGES/i.test(grant))
+  )
+    found.push(
+      error(
+        'grant',
+        'Without GTIDs a load begins under a read lock: GRANT RELOAD ON *.* TO <user>, or LOCK TABLES on the databases of the selected tables.',
+      ),
+    );
+  return found;
+}
+
+/** What SHOW GRANTS says, with the privileges of the user's active roles. */
+async function grantTexts(connection: Connection): Promise<string[]> {
+  const { product, number } = connection.facts;
+  const own = await connection.query('show grants');
+  const lists = [own];
+  if (product === 'MariaDB')
+    lists.push((await tolerate(connection.query('show grants for current_role'), [1141, 1959, 1064])) ?? []);
+  else if (number >= 80_000) {
+    const [row] = await connection.query('select current_role()');
+    if (row?.[0] && row[0] !== 'NONE')
+      lists.push(await connection.query(`show grants for current_user() using ${row[0]}`));
+  }
+  return lists.flat().map((row) => row[0] ?? '');
+}
+
+function filteredSchemas({ facts }: Connection, only: string, not: string, tables: readonly TableRef[]): Finding[] {
+  const names = (list: string) =>
+    list
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== '');
+  const [logged, ignored] = [names(only), names(not)];
+  const lost = (schema: string) =>
+    (logged.length > 0 && !logged.some((name) => sameName(facts, name, schema))) ||
+    ignored.some((name) => sameName(facts, name, schema));
+  return tables
+    .filter((table) => lost(table.schema))
+    .map((table) =>
+      error(
+        'binlog_filter',
+        `The log leaves out the database ${table.schema}: take it out of binlog_ignore_db, or add it to binlog_do_db, and restart the source.`,
+        table,
+      ),
+    );
+}
+
+/** Children of cascading foreign keys: InnoDB changes their rows below the log, until MySQL 9.6 moved that work above it. */
+async function cascades(connection: Connection, settings: Settings, tables: readonly TableRef[]): Promise<Finding[]> {
+  const { product, number } = connection.facts;
+  if (product === 'MySQL' && number >= 90_600 && !isOn(settings.get('innodb_native_foreign_keys'))) return [];
+  const found: Finding[] = [];
+  for (const [schema, refs] of Map.groupBy(tables, (table) => table.schema)) {
+    const rows = await connection.query(
+      `select distinct TABLE_NAME from information_schema.REFERENTIAL_CONSTRAINTS
+       where CONSTRAINT_SCHEMA = ${quoteText(schema)}
+       and (DELETE_RULE in ('CASCADE', 'SET NULL') or UPDATE_RULE in ('CASCADE', 'SET NULL'))`,
+    );
+    for (const ref of refs)
+      if (rows.some(([name]) => sameName(connection.facts, name ?? '', ref.name)))
+        found.push(
+          warning(
+            'cascade',
+            `Foreign keys of ${schema}.${ref.name} change or delete its rows (CASCADE, SET NULL), and this server does not log that. Deltas of the table need \`cascade\` = reload, or the keys without these actions.`,
+            ref,
+          ),
+        );
+  }
+  return found;
+}
+
+/** Reads no row: the server checks the rights on every column before it finds that none can match. */
+async function tableRights(connection: Connection, tables: readonly TableRef[]): Promise<Finding[]> {
+  const found: Finding[] = [];
+  for (const ref of tables) {
+    try {
+      await connection.query(`select * from ${quoteName(ref.schema)}.${quoteName(ref.name)} where false`);
+    } catch (problem) {
+      if (!DENIED.includes(errorNumber(problem) ?? 0) && !isDenied(problem)) continue;
+      found.push(
+        error(
+          'grant',
+          `The source user may not read ${ref.schema}.${ref.name} or a column of it: GRANT SELECT ON ${quoteName(ref.schema)}.${quoteName(ref.name)} TO <user>.`,
+          ref,
+        ),
+      );
+    }
+  }
+  return found;
+}
+const DENIED = [1142, 1143, 1044];
+function isDenied(problem: unknown): boolean {
+  return problem instanceof Error && problem.name === 'AccessDenied';
+}
+
+/** Tables whose engine has no transactions: a crash of the source may leave half of a statement in them. */
+async function engines(connection: Connection, tables: readonly TableRef[]): Promise<Finding[]> {
+  const found: Finding[] = [];
+  for (const [schema, refs] of Map.groupBy(tables, (table) => table.schema)) {
+    const rows = await connection.query(
+      `select TABLE_NAME, ENGINE from information_schema.TABLES where TABLE_SCHEMA = ${quoteText(schema)} and TABLE_TYPE = 'BASE TABLE'`,
+    );
+    const plain = rows.filter(
+      ([, engine]) => engine !== null && !/^(innodb|ndbcluster|rocksdb|tokudb|xtradb)$/i.test(engine ?? ''),
+    );
+    for (const ref of refs) {
+      const row = plain.find(([name]) => sameName(connection.facts, name ?? '', ref.name));
+      if (row)
+        found.push(
+          warning(
+            'engine',
+            `${schema}.${ref.name} is a ${row[1]} table: its reads lock it, and a crash of the source may part it from the log. ALTER TABLE … ENGINE=InnoDB if you can.`,
+            ref,
+          ),
+        );
+    }
+  }
+  return found;
+}
+
+function isOn(value: string | undefined): boolean {
+  return value === 'ON' || value === '1';
+}
