@@ -28,10 +28,22 @@ export type TablePlan = {
 /** One chunk of a planned table that is not done yet. */
 export type OpenChunk = { readonly chunk: number; readonly range: string };
 
-export type Planned = { readonly id: TableId; readonly load: number; readonly open: readonly OpenChunk[]; readonly chunks: number; readonly rowsDone: number };
+export type Planned = {
+  readonly id: TableId;
+  readonly load: number;
+  readonly open: readonly OpenChunk[];
+  readonly chunks: number;
+  readonly rowsDone: number;
+};
 
 /** What a load needs to know about its chunk; made by `claimChunk`. */
-export type ChunkClaim = { readonly id: TableId; readonly load: number; readonly chunk: number; readonly token: number; readonly range: string };
+export type ChunkClaim = {
+  readonly id: TableId;
+  readonly load: number;
+  readonly chunk: number;
+  readonly token: number;
+  readonly range: string;
+};
 
 /** A table planned by a run, as the destination's control tables know it. Times RFC 3339 UTC. Stored: add fields, never rename. */
 export type TableRecord = {
@@ -62,7 +74,12 @@ export type RunTable = {
 };
 
 /** A scope's checkpoint row (EXACTNESS.md §1). */
-export type Scope = Start & { readonly scope: number; readonly run: number; readonly token: number; readonly seq: number };
+export type Scope = Start & {
+  readonly scope: number;
+  readonly run: number;
+  readonly token: number;
+  readonly seq: number;
+};
 
 export type OpenDestination = (params: Params, signal: AbortSignal) => Promise<Destination>;
 
@@ -116,16 +133,32 @@ export interface Destination extends AsyncDisposable {
    * Closes a load: raises the token of all its chunks and requires every one `done`; checks that the shadow holds as many rows as were
    * sent (not with `replace`); stores the end position. Afterwards no late load can write. Returns the rows of the shadow.
    */
-  seal(database: string, id: TableId, load: number, until: Position): Promise<{ rows: number; bytes: number; rules: Record<string, number> }>;
+  seal(
+    database: string,
+    id: TableId,
+    load: number,
+    until: Position,
+  ): Promise<{ rows: number; bytes: number; rules: Record<string, number> }>;
 
   /** Marks a table of a run as failed: state `reload` (its live copy stays as it was), last error, shadow dropped. */
-  fail(database: string, pipeline: string, run: number, ref: TableRef, target: Target, error: TableError): Promise<void>;
+  fail(
+    database: string,
+    pipeline: string,
+    run: number,
+    ref: TableRef,
+    target: Target,
+    error: TableError,
+  ): Promise<void>;
 
   /**
    * In one transaction per database: journal rows for all these sealed tables. After that the run can only roll forward
    * (EXACTNESS.md §5). Returns nothing; repeated calls are fine.
    */
-  journal(database: string, run: number, tables: readonly { readonly id: TableId; readonly load: number }[]): Promise<void>;
+  journal(
+    database: string,
+    run: number,
+    tables: readonly { readonly id: TableId; readonly load: number }[],
+  ): Promise<void>;
 
   /** Puts the shadow in place of the live table by journalled renames and gives the table to `scope`; finishes what a crash left half done. */
   promote(database: string, run: number, scope: number, id: TableId, load: number): Promise<void>;
@@ -143,4 +176,10 @@ export interface Destination extends AsyncDisposable {
   remove(database: string, pipeline: string): Promise<void>;
 }
 
-export type LoadTarget = { readonly database: string; readonly table: Table; readonly replace: boolean };
+export type LoadTarget = {
+  readonly database: string;
+  readonly table: Table;
+  readonly replace: boolean;
+  /** Reads the chunk once more in the same order; called only to name the key of a row that the destination refused. */
+  readonly reread?: () => AsyncGenerator<Batch, ChunkRead, undefined>;
+};

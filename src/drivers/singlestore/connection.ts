@@ -22,7 +22,8 @@ export type Answer = { readonly affected: number; readonly warnings: number; rea
 export type Row = Readonly<Record<string, string | number | null>>;
 
 type Result = Row[] | { affectedRows: number; warningStatus: number; info: string };
-type Infile = NonNullable<Parameters<Connection['query']>[0]> extends never ? never : (path: string) => NodeJS.EventEmitter;
+type Infile =
+  NonNullable<Parameters<Connection['query']>[0]> extends never ? never : (path: string) => NodeJS.EventEmitter;
 
 /** mysql2's socket and packet counter, which its types leave out. */
 export type Wire = { stream: Socket; sequenceId: number };
@@ -54,7 +55,10 @@ export async function transaction<T>(session: Session, body: () => Promise<T>): 
 }
 
 /** Ends a connection at once; an open transaction is rolled back by the server, statements under way reject. */
-export function destroy(session: Session, why: Error = new Error('The connection to the destination was closed.')): void {
+export function destroy(
+  session: Session,
+  why: Error = new Error('The connection to the destination was closed.'),
+): void {
   session.lost ??= why;
   for (const reject of session.waiting) reject(session.lost);
   session.waiting.clear();
@@ -66,7 +70,10 @@ export function destroy(session: Session, why: Error = new Error('The connection
  * (singlestore.md §6), so it is tried again with one that every account can see.
  */
 export async function connect(address: Address, observe?: Observe): Promise<Session> {
-  const databases = address.database === undefined ? [undefined, 'information_schema'] : [address.database, undefined, 'information_schema'];
+  const databases =
+    address.database === undefined
+      ? [undefined, 'information_schema']
+      : [address.database, undefined, 'information_schema'];
   let failure: unknown;
   for (const database of databases) {
     try {
@@ -90,7 +97,11 @@ const NEEDS_ANOTHER_DATABASE: ReadonlySet<number> = new Set([1044, 1046, 1049]);
 /** 1044, 1045 and 1698 refuse the login, 1130 the host, 1251 and 2059 the login method, 1862 an expired password, 3118 a locked account, 3159 wants TLS. */
 const REFUSES_LOGIN: ReadonlySet<number> = new Set([1044, 1045, 1130, 1251, 1698, 1862, 2059, 3118, 3159, 4151]);
 
-async function handshakes(address: Address, database: string | undefined, observe: Observe | undefined): Promise<Session> {
+async function handshakes(
+  address: Address,
+  database: string | undefined,
+  observe: Observe | undefined,
+): Promise<Session> {
   if (address.tls === 'disable') return handshake(address, false, database, observe);
   try {
     return await handshake(address, true, database, observe);
@@ -152,9 +163,7 @@ function send(session: Session, text: string, infile?: Infile): Promise<Result> 
     }
     session.waiting.add(reject);
     const options = infile === undefined ? { sql: text } : { sql: text, infileStreamFactory: infile };
-    session.connection.query(options as { sql: string }, (error, result) =>
-      settle(error, result as unknown as Result),
-    );
+    session.connection.query(options as { sql: string }, (error, result) => settle(error, result as unknown as Result));
   });
 }
 
@@ -179,5 +188,7 @@ function refusal(address: Address, error: unknown): Error {
     );
   if (number !== 0) return new Error(`The destination refused the connection (error ${number}).`);
   // The original's wording, which its clients know (flow-product.md §2.5).
-  return new Error(`Socket fail to connect to host:address=(host=${address.host})(port=${address.port}). ${address.host}`);
+  return new Error(
+    `Socket fail to connect to host:address=(host=${address.host})(port=${address.port}). ${address.host}`,
+  );
 }

@@ -112,7 +112,10 @@ function keyColumns(showCreate: string, kind: 'shard' | 'sort'): string[] | unde
   const name = '(?:`(?:[^`]|``)*`\\s*)?';
   const columns = '\\(((?:[^()`]|`(?:[^`]|``)*`)*)\\)';
   const modern = new RegExp(`^\\s*${kind} key\\s*${name}${columns}`, 'im').exec(showCreate);
-  const older = kind === 'sort' ? new RegExp(`^\\s*key\\s*${name}${columns}\\s*using clustered columnstore`, 'im').exec(showCreate) : null;
+  const older =
+    kind === 'sort'
+      ? new RegExp(`^\\s*key\\s*${name}${columns}\\s*using clustered columnstore`, 'im').exec(showCreate)
+      : null;
   const found = modern ?? older;
   if (!found) return undefined;
   return [...(found[1] ?? '').matchAll(/(`(?:[^`]|``)*`|[^\s,`]+)(\s+(?:asc|desc)\b)?/gi)].map(

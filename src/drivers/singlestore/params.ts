@@ -41,11 +41,23 @@ export function readAddress(params: Params): Address {
   const word = (params['ssl_mode'] || (ca === undefined ? 'prefer' : 'verify_full')).toLowerCase().replaceAll('-', '_');
   const tls = MODES[word];
   if (tls === undefined) throw wrong('ssl_mode', 'disable, prefer, require, verify_ca or verify_full');
-  return { host, port, user: required(params, 'uid'), password: params['pwd'] ?? '', database: params['db'] || undefined, tls, ca };
+  return {
+    host,
+    port,
+    user: required(params, 'uid'),
+    password: params['pwd'] ?? '',
+    database: params['db'] || undefined,
+    tls,
+    ca,
+  };
 }
 
 /** Options for mysql2. Everything that could change a value on its way (dates, big numbers) is off; multiple statements too. */
-export function connectionOptions(address: Address, encrypted: boolean, database: string | undefined): ConnectionOptions {
+export function connectionOptions(
+  address: Address,
+  encrypted: boolean,
+  database: string | undefined,
+): ConnectionOptions {
   return {
     host: address.host,
     port: address.port,

@@ -9,8 +9,9 @@ const NO_GRANT: ReadonlySet<number> = new Set([1044, 1142, 1143, 1227, 1370]);
  * wrapped, so the text is kept.
  */
 const PERMANENT: ReadonlySet<number> = new Set([
-  1048, 1054, 1059, 1060, 1062, 1064, 1067, 1068, 1069, 1070, 1071, 1074, 1075, 1101, 1102, 1103, 1113, 1115, 1117, 1118, 1146, 1148, 1163,
-  1166, 1167, 1231, 1253, 1264, 1265, 1273, 1292, 1300, 1364, 1366, 1367, 1406, 1411, 1425, 1426, 1427, 1439, 3140, 3141, 3948, 4025, 4161,
+  1048, 1054, 1059, 1060, 1062, 1064, 1067, 1068, 1069, 1070, 1071, 1074, 1075, 1101, 1102, 1103, 1113, 1115, 1117,
+  1118, 1146, 1148, 1163, 1166, 1167, 1231, 1253, 1264, 1265, 1273, 1292, 1300, 1364, 1366, 1367, 1406, 1411, 1425,
+  1426, 1427, 1439, 3140, 3141, 3948, 4025, 4161,
 ]);
 
 /** Turns a driver's or server's error into one of `errors.ts` where it is permanent; others become plain errors without statement or cause. */
@@ -25,7 +26,10 @@ export function explain(error: unknown): Error {
       'Grant the right named in the message to the destination user; the connection test lists all of them.',
     );
   if (PERMANENT.has(number))
-    return new DestinationRejected(`The destination refused a statement: ${said}.`, 'See the message; correct the table or the destination.');
+    return new DestinationRejected(
+      `The destination refused a statement: ${said}.`,
+      'See the message; correct the table or the destination.',
+    );
   return Object.assign(new Error(`The destination answered: ${said}.`), { errno: number });
 }
 
@@ -69,7 +73,10 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   [/json/i, 'the text is not valid JSON'],
   [/doesn't contain data for all columns|contained? (fewer|less) /i, 'the row has too few columns'],
   [/contained more data than/i, 'the row has too many columns'],
-  [/larger than max_allowed_packet|packet bigger|max_allowed_packet/i, 'the value is larger than `max_allowed_packet` of the destination'],
+  [
+    /larger than max_allowed_packet|packet bigger|max_allowed_packet/i,
+    'the value is larger than `max_allowed_packet` of the destination',
+  ],
   [/row size too large/i, 'the row is too large for a row of the destination'],
 ];
 
@@ -84,9 +91,15 @@ function reasonOf(text: string): string {
 function columnOf(text: string, columns: readonly string[]): string | undefined {
   const byLength = [...columns].sort((a, b) => b.length - a.length);
   const named = byLength.filter((column) =>
-    [`column '${column}'`, `\`${column.replaceAll('`', '``')}\` at row`, `\`${column}\` at row`, `.${column}'`, `constraint \`${column}\``, `CONSTRAINT \`${column}\``, `.\`${column}\``].some((words) =>
-      text.toLowerCase().includes(words.toLowerCase()),
-    ),
+    [
+      `column '${column}'`,
+      `\`${column.replaceAll('`', '``')}\` at row`,
+      `\`${column}\` at row`,
+      `.${column}'`,
+      `constraint \`${column}\``,
+      `CONSTRAINT \`${column}\``,
+      `.\`${column}\``,
+    ].some((words) => text.toLowerCase().includes(words.toLowerCase())),
   );
   return named[0];
 }

@@ -1,0 +1,87 @@
+import type { Destination, OpenDestination } from '../destination.ts';
+import { abandon, fail, remove } from './abandon.ts';
+import { loadChunk } from './chunk-load.ts';
+import { claimChunk } from './chunks.ts';
+import { connect, destroy, type Observe, rows, type Session } from './connection.ts';
+import { prepare } from './control.ts';
+import { dialectOf, type Product } from './dialect.ts';
+import { checkDatabaseName } from './names.ts';
+import { readAddress } from './params.ts';
+import { plan } from './plan.ts';
+import { closePool, createPool, type Pool, withSession } from './pool.ts';
+import { preflight } from './preflight.ts';
+import { journal, promote } from './promote.ts';
+import { readRecords, readRun } from './records.ts';
+import { createScope, dropScope, readScopes } from './scopes.ts';
+import { seal } from './seal.ts';
+
+/** Opens SingleStore, or MariaDB/MySQL in its place. */
+export const open: OpenDestination = (params, signal) => openObserved(params, signal);
+
+/** `open` with an observer of every statement: tests read, lint and cut there. */
+export async function openObserved(
+  params: Parameters<OpenDestination>[0],
+  signal: AbortSignal,
+  observe?: Observe,
+): Promise<Destination> {
+  signal.throwIfAborted();
+  const address = readAddress(params);
+  if (address.database !== undefined) checkDatabaseName(address.database);
+  const first = await connect(address);
+  let server: Destination['server'];
+  try {
+    server = await detect(first);
+  } finally {
+    destroy(first);
+  }
+  const pool = createPool(address, dialectOf(server.product), observe);
+  const stop = () =>
+    closePool(pool, signal.reason instanceof Error ? signal.reason : new Error('The destination was closed.'));
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  return assemble(pool, server, () => {
+    signal.removeEventListener('abort', stop);
+    closePool(pool, new Error('The destination was closed.'));
+  });
+}
+
+function assemble(pool: Pool, server: Destination['server'], close: () => void): Destination {
+  const use = <T>(body: (session: Session) => Promise<T>) => withSession(pool, body);
+  return {
+    server,
+    preflight: (databases) => use((session) => preflight(session, pool.dialect, server.version, databases)),
+    prepare: (database) => use((session) => prepare(session, pool.dialect, database)),
+    scopes: (database, pipeline) => use((session) => readScopes(session, database, pipeline)),
+    createScope: (database, pipeline, scope) => use((session) => createScope(session, database, pipeline, scope)),
+    dropScope: (database, pipeline, scope) => use((session) => dropScope(session, database, pipeline, scope)),
+    plan: (database, plans) => plan(pool, database, plans),
+    claimChunk: (database, id, load, chunk) => use((session) => claimChunk(session, database, id, load, chunk)),
+    loadChunk: (target, claim, batches, progress, signal) => loadChunk(pool, target, claim, batches, progress, signal),
+    seal: (database, id, load, until) => use((session) => seal(session, database, id, load, until)),
+    fail: (database, pipeline, run, ref, target, error) =>
+      use((session) => fail(session, database, pipeline, run, ref, target, error)),
+    journal: (database, run, tables) => use((session) => journal(session, database, run, tables)),
+    promote: (database, run, scope, id, load) => use((session) => promote(session, database, run, scope, id, load)),
+    abandon: (database, pipeline, run) => use((session) => abandon(session, database, pipeline, run)),
+    tables: (database, pipeline) => use((session) => readRecords(session, database, pipeline)),
+    runTables: (database, pipeline, run) => use((session) => readRun(session, database, pipeline, run)),
+    remove: (database, pipeline) => use((session) => remove(session, database, pipeline)),
+    async [Symbol.asyncDispose]() {
+      close();
+    },
+  };
+}
+
+/** SingleStore answers `@@memsql_version`; its `version()` is MySQL's (singlestore.md §6). */
+async function detect(session: Session): Promise<Destination['server']> {
+  try {
+    const [row] = await rows(session, 'select @@memsql_version as version');
+    return { product: 'SingleStore', version: String(row?.['version']) };
+  } catch (error) {
+    if (session.lost !== undefined) throw error;
+  }
+  const [row] = await rows(session, 'select version() as version');
+  const version = String(row?.['version']);
+  const product: Product = /mariadb/i.test(version) ? 'MariaDB' : 'MySQL';
+  return { product, version: version.replace(/^5\.5\.5-/, '').replace(/-.*$/, '') };
+}

@@ -1,0 +1,306 @@
+import type { OpenChunk, Planned, TablePlan } from '../destination.ts';
+import { DestinationRejected, isPermanent, Superseded } from '../errors.ts';
+import type { TableError } from '../model.ts';
+import { type Row, rows, run, type Session, transaction } from './connection.ts';
+import { now } from './control.ts';
+import { tableDdl } from './ddl.ts';
+import type { Layout } from './dialect.ts';
+import { killLoads, loadMark } from './kill.ts';
+import { derivedPrefix, MAX_NAME, shadowName, tableId } from './names.ts';
+import { type Pool, withSession } from './pool.ts';
+import { inserts, quote, sql, table } from './sql.ts';
+import { isPromoted, type Registered, readTables, tableError, tableNames } from './tables.ts';
+
+/** Tables per transaction of the bookkeeping, and shadows created at the same time. */
+const GROUP = 200;
+const TOGETHER = 4;
+
+/** One table that gets a new load. */
+type Begin = {
+  readonly plan: TablePlan;
+  readonly id: string;
+  readonly load: number;
+  readonly before: Registered | undefined;
+  readonly keep: boolean;
+};
+
+/** What one table of the request comes to. */
+type Fate = { readonly done: Planned } | { readonly refused: TableError } | { readonly begin: Begin };
+
+/**
+ * Registers tables for loading. A load number is taken by exactly one attempt, in one guarded update, and its shadow has the number in its
+ * name: two attempts never create, fill or drop the same table, though DDL cannot be fenced. Until its chunks are stored a load counts as
+ * not begun, and the next attempt takes the next number.
+ */
+export async function plan(
+  pool: Pool,
+  database: string,
+  plans: readonly TablePlan[],
+): Promise<(Planned | TableError)[]> {
+  const view = await withSession(pool, (session) => readView(session, database, plans));
+  const fates = plans.map((wanted): Fate => decide(pool, database, wanted, view));
+  const begins = fates.flatMap((fate) => ('begin' in fate ? [fate.begin] : []));
+  for (let i = 0; i < begins.length; i += GROUP) {
+    const group = begins.slice(i, i + GROUP);
+    await withSession(pool, (session) => takeLoads(session, database, group));
+  }
+  const failures = new Map<string, TableError>();
+  const queue = [...begins];
+  await Promise.all(
+    Array.from({ length: Math.min(TOGETHER, begins.length) }, async () => {
+      for (let begin = queue.shift(); begin; begin = queue.shift()) {
+        const failure = await createShadow(pool, database, begin, view.names);
+        if (failure) failures.set(begin.id, failure);
+      }
+    }),
+  );
+  const good = begins.filter((begin) => !failures.has(begin.id));
+  for (let i = 0; i < good.length; i += GROUP) {
+    const group = good.slice(i, i + GROUP);
+    await withSession(pool, (session) => storeChunks(session, database, group));
+  }
+  return fates.map((fate) => {
+    if ('done' in fate) return fate.done;
+    if ('refused' in fate) return fate.refused;
+    const { id, load, plan: wanted } = fate.begin;
+    return (
+      failures.get(id) ?? {
+        id,
+        load,
+        open: wanted.ranges.map((range, chunk) => ({ chunk, range })),
+        chunks: wanted.ranges.length,
+        rowsDone: 0,
+      }
+    );
+  });
+}
+
+type View = {
+  readonly names: ReadonlySet<string>;
+  readonly byId: ReadonlyMap<string, Registered>;
+  readonly byTarget: ReadonlyMap<string, Registered[]>;
+  readonly chunks: ReadonlyMap<string, Row[]>;
+};
+
+async function readView(session: Session, database: string, plans: readonly TablePlan[]): Promise<View> {
+  const names = await tableNames(session, database);
+  const registered = await readTables(session, database);
+  const resumed = plans.map((wanted) => tableId(wanted.pipeline, wanted.ref));
+  const found =
+    resumed.length === 0
+      ? []
+      : await rows(
+          session,
+          sql`select [table_id], [load_number], [chunk], [token], [state], [cut], [rows_sent] from ${table(database, '_flow_chunks')} where [table_id] in (${resumed}) order by [table_id], [load_number], [chunk]`,
+        );
+  return {
+    names,
+    byId: new Map(registered.map((row) => [row.id, row])),
+    byTarget: Map.groupBy(registered, (row) => row.target),
+    chunks: Map.groupBy(found, (row) => `${row['table_id']}/${row['load_number']}`),
+  };
+}
+
+function decide(pool: Pool, database: string, wanted: TablePlan, view: View): Fate {
+  const id = tableId(wanted.pipeline, wanted.ref);
+  const before = view.byId.get(id);
+  if (before && before.run > wanted.run)
+    throw new Superseded(
+      `Run ${before.run} has planned ${wanted.ref.schema}.${wanted.ref.name}; run ${wanted.run} is older.`,
+      'Nothing: the newer run goes on.',
+    );
+  try {
+    checkTarget(wanted, id, before, view);
+    const chunks = view.chunks.get(`${id}/${before?.load}`) ?? [];
+    if (before && resumable(before, wanted, chunks, view)) return { done: planned(before, chunks) };
+    if (before?.loadState === 'journalled')
+      throw new DestinationRejected(
+        `${wanted.ref.schema}.${wanted.ref.name} is being put in place by run ${before.run}.`,
+        'Let that run finish first.',
+      );
+    const keep = wanted.skipInitial && view.names.has(wanted.target.table);
+    const load = (before?.load ?? 0) + 1;
+    // Before anything is touched: a table that the destination cannot hold is refused here.
+    tableDdl(pool.dialect, database, shadowName(id, load), wanted.table, { shard: undefined, sort: undefined });
+    return { begin: { plan: wanted, id, load, before, keep } };
+  } catch (error) {
+    if (isPermanent(error) && !(error instanceof Superseded)) return { refused: tableError(error) };
+    throw error;
+  }
+}
+
+/** Whether this run's earlier planning stands: same structure, same way of loading, not asked to begin anew, rows still there. */
+function resumable(before: Registered, wanted: TablePlan, chunks: readonly Row[], view: View): boolean {
+  if (before.run !== wanted.run) return false;
+  const same = before.structure === wanted.table.structure && before.replace === wanted.replace;
+  if (!same) return false;
+  if (before.loadState === '') return !wanted.again && isPromoted(before);
+  if (before.loadState === 'journalled') return true;
+  if (before.loadState !== 'loading' && before.loadState !== 'sealed') return false;
+  if (!before.keep && !view.names.has(shadowName(before.id, before.load))) return false;
+  // A repeated request to begin anew finds the load that its first answer began.
+  return !wanted.again || chunks.every((row) => row['state'] === 'open' && Number(row['token']) === 0);
+}
+
+function planned(before: Registered, chunks: readonly Row[]): Planned {
+  const open: OpenChunk[] = chunks
+    .filter((row) => row['state'] === 'open')
+    .map((row) => ({ chunk: Number(row['chunk']), range: String(row['cut'] ?? '') }));
+  const rowsDone = chunks.reduce((sum, row) => sum + Number(row['rows_sent']), 0);
+  return { id: before.id, load: before.load, open, chunks: chunks.length, rowsDone };
+}
+
+function checkTarget(wanted: TablePlan, id: string, before: Registered | undefined, view: View): void {
+  const { target, ref } = wanted;
+  if (
+    before &&
+    (before.pipeline !== wanted.pipeline || before.ref.schema !== ref.schema || before.ref.name !== ref.name)
+  )
+    throw new DestinationRejected(
+      `The tables ${before.ref.schema}.${before.ref.name} and ${ref.schema}.${ref.name} have the same id ${id}.`,
+      'Give one of the pipelines another name.',
+    );
+  if ([...target.table].length > MAX_NAME)
+    throw new DestinationRejected(
+      `The table name "${target.table}" has ${[...target.table].length} characters; the destination takes ${MAX_NAME}.`,
+      'Copy a view with a shorter name.',
+    );
+  if (target.table.startsWith('_flow_'))
+    throw new DestinationRejected(
+      `The name "${target.table}" is kept for control tables.`,
+      'Copy a view with another name.',
+    );
+  const others = (view.byTarget.get(target.table) ?? []).filter(
+    (row) => row.id !== id && (row.live || row.loadState !== ''),
+  );
+  const conflict = others.find((row) => row.pipeline === wanted.pipeline) ?? (wanted.adopt ? undefined : others[0]);
+  if (conflict)
+    throw new DestinationRejected(
+      `${target.database}.${target.table} belongs to ${conflict.ref.schema}.${conflict.ref.name} of pipeline "${conflict.pipeline}".`,
+      conflict.pipeline === wanted.pipeline
+        ? 'Deselect one of the two tables, or set `db`.'
+        : 'Set `adopt` of the table to take it over, or set `db`.',
+    );
+  if (view.names.has(target.table) && !before?.live && !wanted.adopt)
+    throw new DestinationRejected(
+      `${target.database}.${target.table} exists at the destination and was not made by this product.`,
+      'Set `adopt` of the table to replace it, rename it, or set `db`.',
+    );
+}
+
+/** Takes the next load number of each table; whoever comes second is superseded. Chunks of earlier loads go, so that none can commit. */
+async function takeLoads(session: Session, database: string, group: readonly Begin[]): Promise<void> {
+  const tables = table(database, '_flow_tables');
+  const at = now();
+  await transaction(session, async () => {
+    for (const { id, load, before, plan: wanted, keep } of group) {
+      if (before === undefined) {
+        await run(
+          session,
+          sql`insert into ${tables} ([table_id], [pipeline], [source_schema], [source_name], [target_table], [scope], [state], [live], [run], [load_number], [load_state], [load_scope], [load_structure], [load_replace], [load_adopt], [load_keep], [load_started]) values (${id}, ${wanted.pipeline}, ${wanted.ref.schema}, ${wanted.ref.name}, ${wanted.target.table}, ${wanted.scope}, 'new', 0, ${wanted.run}, ${load}, 'planning', ${wanted.scope}, ${wanted.table.structure}, ${Number(wanted.replace)}, ${Number(wanted.adopt)}, ${Number(keep)}, ${at})`,
+        );
+        continue;
+      }
+      const taken = await run(
+        session,
+        sql`update ${tables} set [target_table] = ${wanted.target.table}, [run] = ${wanted.run}, [load_number] = ${load}, [load_state] = 'planning', [load_scope] = ${wanted.scope}, [load_structure] = ${wanted.table.structure}, [load_replace] = ${Number(wanted.replace)}, [load_adopt] = ${Number(wanted.adopt)}, [load_keep] = ${Number(keep)}, [load_started] = ${at}, [load_rows] = 0, [load_bytes] = 0, [load_rules] = null, [load_until] = null where [table_id] = ${id} and [load_number] = ${before.load} and [load_fence] = ${before.fence} and [run] <= ${wanted.run}`,
+      );
+      if (taken.affected !== 1) throw new Error(`Another attempt plans ${wanted.ref.schema}.${wanted.ref.name}.`);
+    }
+    const ids = group.map((begin) => begin.id);
+    await run(session, sql`delete from ${table(database, '_flow_chunks')} where [table_id] in (${ids})`);
+    await run(session, sql`delete from ${table(database, '_flow_structures')} where [table_id] in (${ids})`);
+  });
+}
+
+/** Drops what earlier loads of the table left and creates the empty shadow; a refusal of the table is returned. */
+async function createShadow(
+  pool: Pool,
+  database: string,
+  begin: Begin,
+  names: ReadonlySet<string>,
+): Promise<TableError | undefined> {
+  const { id, load, plan: wanted } = begin;
+  try {
+    await withSession(pool, async (session) => {
+      const left = [...names].filter((name) => name.startsWith(derivedPrefix(id)) && name.endsWith('_shadow'));
+      if (left.length > 0) await killLoads(session, loadMark(id));
+      for (const name of left) await run(session, sql`drop table if exists ${table(database, name)}`);
+      if (begin.keep) return;
+      const layout = await inheritedLayout(pool, session, database, wanted, names);
+      await run(session, tableDdl(pool.dialect, database, shadowName(id, load), wanted.table, layout));
+    });
+    return undefined;
+  } catch (error) {
+    if (!isPermanent(error) || error instanceof Superseded) throw error;
+    await withSession(pool, (session) =>
+      run(
+        session,
+        sql`update ${table(database, '_flow_tables')} set [load_state] = '', [load_fence] = [load_fence] + 1 where [table_id] = ${id} and [load_number] = ${load} and [load_state] = 'planning'`,
+      ),
+    );
+    const name = `${wanted.ref.schema}.${wanted.ref.name}`;
+    return { ...tableError(error), message: `${name} can't be made at the destination: ${error.message}` };
+  }
+}
+
+/** Users choose shard and sort keys for their queries: a table that is replaced keeps them (EXACTNESS.md §4). */
+async function inheritedLayout(
+  pool: Pool,
+  session: Session,
+  database: string,
+  wanted: TablePlan,
+  names: ReadonlySet<string>,
+): Promise<Layout> {
+  if (pool.dialect.product !== 'SingleStore' || !names.has(wanted.target.table))
+    return { shard: undefined, sort: undefined };
+  const [shown] = await rows(session, `show create table ${quote(database)}.${quote(wanted.target.table)}`);
+  return pool.dialect.layoutOf(String(shown?.['Create Table'] ?? ''));
+}
+
+/** Stores chunks and structure and opens the load, in one transaction that only the attempt which took the number can commit. */
+async function storeChunks(session: Session, database: string, group: readonly Begin[]): Promise<void> {
+  const tables = table(database, '_flow_tables');
+  const at = now();
+  const positions = new Map<string, string>();
+  for (const row of await rows(
+    session,
+    sql`select [pipeline], [scope], [position] from ${table(database, '_flow_checkpoints')}`,
+  ))
+    positions.set(`${row['pipeline']}/${row['scope']}`, String(row['position'] ?? ''));
+  await transaction(session, async () => {
+    for (const { id, load, plan: wanted } of group) {
+      const opened = await run(
+        session,
+        sql`update ${tables} set [load_state] = 'loading', [load_fence] = [load_fence] + 1 where [table_id] = ${id} and [load_number] = ${load} and [run] = ${wanted.run} and [load_state] = 'planning'`,
+      );
+      if (opened.affected !== 1) throw new Error(`Another attempt plans ${wanted.ref.schema}.${wanted.ref.name}.`);
+    }
+    const chunks = group.flatMap(({ id, load, plan: wanted }) =>
+      wanted.ranges.map((range, chunk) => [id, load, chunk, 0, 'open', range] as const),
+    );
+    const structures = group.map(({ id, load, plan: wanted }) => {
+      const from = positions.get(`${wanted.pipeline}/${wanted.scope}`) ?? '';
+      return [id, load, 0, from, JSON.stringify(wanted.table)] as const;
+    });
+    const records = group.map(({ id, plan: { pipeline, run: number, ref, target } }) => {
+      return [pipeline, number, id, ref.schema, ref.name, target.table, 'loading', at] as const;
+    });
+    const statements = [
+      ...inserts(
+        sql`insert into ${table(database, '_flow_chunks')} ([table_id], [load_number], [chunk], [token], [state], [cut])`,
+        chunks,
+      ),
+      ...inserts(
+        sql`insert into ${table(database, '_flow_structures')} ([table_id], [load_number], [serial], [valid_from], [structure])`,
+        structures,
+      ),
+      ...inserts(
+        sql`insert into ${table(database, '_flow_runs')} ([pipeline], [run], [table_id], [source_schema], [source_name], [target_table], [state], [started_at])`,
+        records,
+        sql`on duplicate key update [state] = 'loading', [rows_total] = 0, [bytes_total] = 0, [ended_at] = null, [error_class] = '', [error_message] = null, [error_action] = null`,
+      ),
+    ];
+    for (const statement of statements) await run(session, statement);
+  });
+}

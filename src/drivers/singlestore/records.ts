@@ -1,0 +1,68 @@
+import type { RunTable, TableRecord, TableState } from '../destination.ts';
+import { rows, type Session } from './connection.ts';
+import { isMissing, readTime } from './control.ts';
+import { sql, table } from './sql.ts';
+import { readCounts, readError } from './tables.ts';
+
+/** Tables of a pipeline by schema and name. While a load goes on, state and counts are the load's; the copy underneath stays as it was. */
+export async function readRecords(session: Session, database: string, pipeline: string): Promise<TableRecord[]> {
+  try {
+    const found = await rows(
+      session,
+      sql`select * from ${table(database, '_flow_tables')} where [pipeline] = ${pipeline} order by [source_schema], [source_name]`,
+    );
+    const sums = await rows(
+      session,
+      sql`select [table_id], [load_number], sum([rows_sent]) as [n], sum([bytes_sent]) as [b] from ${table(database, '_flow_chunks')} where [table_id] in (select [table_id] from ${table(database, '_flow_tables')} where [pipeline] = ${pipeline}) group by [table_id], [load_number]`,
+    );
+    const loading = new Map(sums.map((row) => [`${row['table_id']}/${row['load_number']}`, row]));
+    return found.map((row) => {
+      const busy = row['load_state'] !== '' && row['load_state'] !== 'dropping';
+      const sum = busy ? loading.get(`${row['table_id']}/${row['load_number']}`) : undefined;
+      return {
+        id: String(row['table_id']),
+        ref: { schema: String(row['source_schema']), name: String(row['source_name']) },
+        target: { database, table: String(row['target_table']) },
+        state: busy ? 'loading' : (String(row['state']) as TableState),
+        load: Number(row['load_number']),
+        rows: Number(busy ? (sum?.['n'] ?? 0) : row['rows_total']),
+        bytes: Number(busy ? (sum?.['b'] ?? 0) : row['bytes_total']),
+        rules: readCounts(busy ? (row['load_rules'] ?? null) : (row['rules'] ?? null)),
+        startedAt: readTime((busy ? row['load_started'] : row['started_at']) ?? null),
+        lastLoadedAt: readTime(row['loaded_at'] ?? null),
+        error: readError(row),
+      };
+    });
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+}
+
+/** Tables of one run by schema and name. */
+export async function readRun(
+  session: Session,
+  database: string,
+  pipeline: string,
+  runNumber: number,
+): Promise<RunTable[]> {
+  try {
+    const found = await rows(
+      session,
+      sql`select * from ${table(database, '_flow_runs')} where [pipeline] = ${pipeline} and [run] = ${runNumber} order by [source_schema], [source_name]`,
+    );
+    return found.map((row) => ({
+      ref: { schema: String(row['source_schema']), name: String(row['source_name']) },
+      target: { database, table: String(row['target_table']) },
+      state: String(row['state']) as RunTable['state'],
+      rows: Number(row['rows_total']),
+      bytes: Number(row['bytes_total']),
+      startedAt: readTime(row['started_at'] ?? null),
+      endedAt: readTime(row['ended_at'] ?? null),
+      error: readError(row),
+    }));
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+}
