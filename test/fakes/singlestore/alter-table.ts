@@ -18,7 +18,8 @@ export function readAlterTable(statement: Statement): AlterTable | undefined {
   const named = readTableName(tokens, skipWords(tokens, word + 1, 'IF', 'EXISTS'));
   if (!named) return undefined;
   const timeoutAt = findWords(tokens, ['TIMEOUT'], 0, named.end);
-  const timeout = timeoutAt >= 0 && timeoutAt >= tokens.length - 3 ? tokens.slice(timeoutAt) : [];
+  const timeout =
+    tokens[timeoutAt + 1]?.kind === 'number' && timeoutAt === tokens.length - 2 ? tokens.slice(timeoutAt) : [];
   const actions = splitCommas(tokens.slice(named.end, tokens.length - timeout.length), 0);
   return { table: named.table, actions, timeout };
 }

@@ -18,6 +18,7 @@ import { type Outcome, type ResponseTracker, trackResponses } from './responses.
 import { rewrite } from './rewrites.ts';
 import type { SqlError } from './rule.ts';
 import { checkAll, type Rejection } from './rules.ts';
+import { invalidDate } from './rules-value.ts';
 import { endTransaction, newSession, observe, type Session } from './session.ts';
 import { parse, type Statement } from './statement.ts';
 import type { Variables } from './variables.ts';
@@ -71,7 +72,7 @@ export function serveClient(client: Socket, shared: Shared): Socket {
     server,
     reader: readPackets(client),
     tracker: trackResponses(),
-    session: newSession(undefined, shared.catalog),
+    session: newSession(undefined, shared.catalog, conversionLevel(shared)),
     shared,
     shift: 0,
   };
@@ -90,6 +91,10 @@ export function serveClient(client: Socket, shared: Shared): Socket {
     })
     .finally(() => server.end());
   return server;
+}
+
+function conversionLevel(shared: Shared): string {
+  return String(shared.variables['data_conversion_compatibility_level']);
 }
 
 /** Server to client: the greeting changed, everything else as it comes, no faster than the client reads. */
@@ -164,7 +169,8 @@ async function command(link: Link, packet: ClientPacket): Promise<boolean> {
   }
   if (code === COMMAND.changeUser) {
     const outcome = await authenticate(link, packet.payload, 0);
-    if (!outcome.failed) Object.assign(session, newSession(readChangeUser(packet.payload), session.catalog));
+    if (!outcome.failed)
+      Object.assign(session, newSession(readChangeUser(packet.payload), session.catalog, session.level));
     return true;
   }
   const result = tracker.expect(code === COMMAND.fieldList ? 'list' : 'single');
@@ -172,7 +178,7 @@ async function command(link: Link, packet: ClientPacket): Promise<boolean> {
   const outcome = await result;
   if (outcome.failed) return true;
   if (code === COMMAND.initDb) session.database = packet.payload.toString('utf8', 1);
-  if (code === COMMAND.reset) Object.assign(session, newSession(session.database, session.catalog));
+  if (code === COMMAND.reset) Object.assign(session, newSession(session.database, session.catalog, session.level));
   return true;
 }
 
@@ -204,7 +210,7 @@ async function query(link: Link, packet: ClientPacket): Promise<boolean> {
   let results = outcome.results;
   while (outcome.kind === 'infile') {
     const current = statements[results];
-    const scanner = shared.checkLoadDates && current ? scanDates(current, known) : undefined;
+    const scanner = shared.checkLoadDates && session.level >= '8.0' && current ? scanDates(current, known) : undefined;
     const next = tracker.expect('results');
     if (!(await forwardInfile(link, scanner))) return false;
     outcome = await next;
@@ -251,7 +257,7 @@ async function forwardInfile(link: Link, scanner: DateScanner | undefined): Prom
         await write(server, ...parts);
         return true;
       }
-      const error = { code: 1292, state: '22007', message: `Invalid DATE/TIME in type conversion: '${refused}'` };
+      const error = invalidDate(refused);
       shared.onRejection({ sql: 'LOAD DATA', rule: 'year-before-1000', ref: '§7.6, §1', error });
       client.end(errorPacket(error, sequence + 1));
       return false;

@@ -20,6 +20,7 @@ export function loadEdits(statement: Statement, session: Session): Edit[] {
   drop(findWords(tokens, ['TRAILING', 'NULLCOLS']), 2);
   const max = findWords(tokens, ['MAX_ERRORS']);
   drop(max, isOperator(tokens[max + 1], '=') ? 3 : 2);
+  drop(findWords(tokens, ['ERRORS', 'HANDLE']), 3);
   drop(findWords(tokens, ['COMPRESSION']), 2);
   drop(findWords(tokens, ['FORMAT', 'CSV']), 2);
   const nulls = findWords(tokens, ['NULL', 'DEFINED', 'BY']);

@@ -51,7 +51,8 @@ function isDropped(item: Token[]): boolean {
   );
 }
 
-function itemEdits(item: Token[]): Edit[] {
+/** Edits inside one column or key definition, of a CREATE TABLE or an ALTER TABLE … ADD. */
+export function itemEdits(item: Token[]): Edit[] {
   const key = readKey(item);
   if (key) return key.kind === 'fulltext' ? remove(item, ['USING', 'VERSION']) : [];
   const column = readColumn(item);
@@ -76,17 +77,15 @@ function itemEdits(item: Token[]): Edit[] {
 function computedEdits(item: Token[]): Edit[] {
   const persisted = item.findIndex((token) => isWord(token, 'PERSISTED'));
   if (persisted < 0) return [];
-  const type = item.slice(persisted + 1);
-  const first = item[2];
+  const place = item.findIndex(
+    (token, i) => i > persisted && isWord(token, 'FIRST', 'AFTER', 'COMMENT', 'NOT', 'NULL'),
+  );
+  const type = item.slice(persisted + 1, place < 0 ? undefined : place);
   const last = item[persisted - 1];
-  if (!first || !last || type.length === 0) return [];
-  // Only positions are known here, so the type is moved by three edits around the expression.
-  const auto = isWord(type[0], 'AUTO');
-  const typeName = auto ? 'LONGTEXT' : type.map((token) => token.value).join('');
-  return [
-    replaceTokens(item.slice(1, 2), `${typeName} AS (`),
-    { start: last.end, end: item.at(-1)?.end ?? last.end, text: ') PERSISTENT' },
-  ];
+  const end = (place < 0 ? item.at(-1)?.end : item[place - 1]?.end) ?? 0;
+  if (!last || persisted < 3 || type.length === 0) return [];
+  const typeName = isWord(type[0], 'AUTO') ? 'LONGTEXT' : type.map((token) => token.value).join(' ');
+  return [replaceTokens(item.slice(1, 2), `${typeName} AS (`), { start: last.end, end, text: ') PERSISTENT' }];
 }
 
 function remove(item: Token[], words: [string, string]): Edit[] {

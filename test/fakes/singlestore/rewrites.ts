@@ -2,9 +2,9 @@ import { readAlterTable, readRename, readShortChange } from './alter-table.ts';
 import { applyEdits, type Edit, insertAt, replaceTokens } from './edit.ts';
 import { castEdits } from './rewrite-cast.ts';
 import { loadEdits } from './rewrite-load.ts';
-import { tableEdits } from './rewrite-table.ts';
+import { itemEdits, tableEdits } from './rewrite-table.ts';
 import type { Session } from './session.ts';
-import type { Statement } from './statement.ts';
+import { type Statement, skipWords } from './statement.ts';
 import { afterParenthesis, isOperator, isWord, type Token } from './tokens.ts';
 import { DEFAULT_VARIABLES, type Variables, variableEdits } from './variables.ts';
 
@@ -53,13 +53,18 @@ function alterEdits(statement: Statement, session: Session): Edit[] {
       if (database !== undefined && name && database !== session.database) {
         edits.push(insertAt(name.start, `\`${database.replaceAll('`', '``')}\`.`));
       }
-    } else if (/^(AUTOSTATS_|BACKGROUND_MERGER|COMPRESSION)/.test(action[0]?.word ?? '')) {
+    } else if (/^(AUTOSTATS_|BACKGROUND_MERGER|COMPRESSION)/.test(action[0]?.word ?? '') || isKeyOption(action)) {
       edits.push(replaceTokens(action, 'FORCE'));
-    } else {
-      for (const token of action) if (isWord(token, 'SPARSE')) edits.push(replaceTokens([token], ''));
+    } else if (isWord(action[0], 'ADD', 'MODIFY')) {
+      edits.push(...itemEdits(action.slice(skipWords(action, 1, 'COLUMN'))));
     }
   }
   return edits;
+}
+
+/** `MODIFY KEY k SET (columnstore_segment_rows = …)`. */
+function isKeyOption(action: Token[]): boolean {
+  return isWord(action[0], 'MODIFY') && isWord(action[1], 'KEY', 'INDEX');
 }
 
 /** A trailing `OPTION (…)` of a query or write. */

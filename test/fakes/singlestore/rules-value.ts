@@ -1,7 +1,14 @@
-import { plainError, type Rule, unsupported } from './rule.ts';
-import { definedColumns } from './rules-table.ts';
+import { plainError, type Rule, type SqlError, unsupported } from './rule.ts';
+import { definedColumns } from './rules-column.ts';
 import { type Session, tableInfo } from './session.ts';
-import { insertTarget, readUpdate, type Statement, type TableName } from './statement.ts';
+import {
+  type Assignment,
+  insertTarget,
+  readAssignments,
+  readUpdate,
+  type Statement,
+  type TableName,
+} from './statement.ts';
 import { afterParenthesis, isName, isOperator, isWord, type Token } from './tokens.ts';
 
 const NAME_LENGTH = 64;
@@ -22,25 +29,31 @@ export const VALUE_RULES: Rule[] = [
     id: 'like-escape',
     ref: '§7.17',
     find: ({ tokens }) => {
-      const escape = tokens.findIndex(
+      const at = tokens.findIndex(
         (token, i) =>
           isWord(token, 'ESCAPE') &&
           tokens.slice(Math.max(0, i - 40), i).some((before) => before.depth === token.depth && isWord(before, 'LIKE')),
       );
-      return escape < 0 ? undefined : 'LIKE … ESCAPE';
+      return at < 0 ? undefined : 'LIKE … ESCAPE';
     },
     error: unsupported,
   },
   {
     id: 'year-before-1000',
     ref: '§7.6, §1; docs: Data Type Conversion ("Handling invalid source database DATE…")',
-    find: (statement, session) => {
-      const literal = typedLiteral(statement.tokens) ?? defaultLiteral(statement) ?? writtenLiteral(statement, session);
-      return literal && `Invalid DATE/TIME in type conversion: '${literal}'`;
-    },
-    error: plainError(1292, '22007'),
+    find: (statement, session) =>
+      session.level < '8.0'
+        ? undefined
+        : (typedLiteral(statement.tokens) ?? defaultLiteral(statement) ?? writtenLiteral(statement, session)),
+    error: invalidDate,
   },
 ];
+
+/** The error that a refused date meets, as the documentation of Data Type Conversion shows it. */
+export function invalidDate(literal: string): SqlError {
+  const message = `Leaf Error (127.0.0.1:3307): Invalid DATE/TIME in type conversion ('${literal}')`;
+  return { code: 1292, state: '22007', message };
+}
 
 /**
  * Whether a text is a date that SingleStore refuses: a year below 1000, or a month or day of zero. The all-zero date is
@@ -82,10 +95,7 @@ function defaultLiteral(statement: Statement): string | undefined {
 function writtenLiteral(statement: Statement, session: Session): string | undefined {
   if (statement.verb === 'UPDATE') {
     const { assignments, targets } = readUpdate(statement);
-    return assignments.find(({ column, value }) => {
-      const literal = value.length === 1 && value[0]?.kind === 'string' && isRefusedDate(value[0].value);
-      return literal && isDateColumn(session, targets[0], column);
-    })?.value[0]?.value;
+    return assignedLiteral(assignments, session, targets[0]);
   }
   if (statement.verb !== 'INSERT' && statement.verb !== 'REPLACE') return undefined;
   const target = insertTarget(statement);
@@ -100,6 +110,8 @@ function writtenLiteral(statement: Statement, session: Session): string | undefi
     : undefined;
   const columns = names ?? [...(tableInfo(session, target.table)?.columns.keys() ?? [])];
   let at = listed ? afterParenthesis(tokens, target.end) : target.end;
+  if (isWord(tokens[at], 'SET'))
+    return assignedLiteral(readAssignments(tokens, at + 1, 'ON', 'RETURNING'), session, target.table);
   if (!isWord(tokens[at], 'VALUES', 'VALUE')) return undefined;
   let index = 0;
   for (at++; at < tokens.length; at++) {
@@ -115,6 +127,17 @@ function writtenLiteral(statement: Statement, session: Session): string | undefi
       return token.value;
   }
   return undefined;
+}
+
+function assignedLiteral(
+  assignments: Assignment[],
+  session: Session,
+  table: TableName | undefined,
+): string | undefined {
+  return assignments.find(({ column, value }) => {
+    const literal = value.length === 1 && value[0]?.kind === 'string' && isRefusedDate(value[0].value);
+    return literal && isDateColumn(session, table, column);
+  })?.value[0]?.value;
 }
 
 function isDateColumn(session: Session, table: TableName | undefined, column: string | undefined): boolean {

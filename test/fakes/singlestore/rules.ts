@@ -1,5 +1,6 @@
 import type { Rule, SqlError } from './rule.ts';
 import { ALTER_RULES } from './rules-alter.ts';
+import { COLUMN_RULES } from './rules-column.ts';
 import { TABLE_RULES } from './rules-table.ts';
 import { TRANSACTION_RULES } from './rules-transaction.ts';
 import { VALUE_RULES } from './rules-value.ts';
@@ -13,6 +14,7 @@ export type Rejection = { sql: string; rule: string; ref: string; error: SqlErro
 /** Everything that MariaDB accepts and SingleStore rejects, as far as text and session show it (singlestore.md §7). */
 export const RULES: readonly Rule[] = [
   ...TABLE_RULES,
+  ...COLUMN_RULES,
   ...ALTER_RULES,
   ...WRITE_RULES,
   ...TRANSACTION_RULES,

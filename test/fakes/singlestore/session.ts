@@ -14,11 +14,13 @@ export type Session = {
   databases: Set<string>;
   tables: Set<string>;
   catalog: Catalog;
+  /** `data_conversion_compatibility_level`: below 8.0 invalid dates are stored as they come (docs: Data Type Conversion). */
+  level: string;
 };
 
 /** A session that has just connected. */
-export function newSession(database?: string, catalog: Catalog = new Map()): Session {
-  return { database, autocommit: true, open: false, databases: new Set(), tables: new Set(), catalog };
+export function newSession(database?: string, catalog: Catalog = new Map(), level = '8.0'): Session {
+  return { database, autocommit: true, open: false, databases: new Set(), tables: new Set(), catalog, level };
 }
 
 /** A copy whose changes leave the original alone. */

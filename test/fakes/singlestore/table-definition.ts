@@ -32,7 +32,8 @@ export type TableDefinition = {
   body: number;
 };
 
-const KEY_WORDS = [
+/** Words that begin a key definition. */
+export const KEY_WORDS = [
   'PRIMARY',
   'UNIQUE',
   'KEY',
@@ -79,9 +80,14 @@ export function readCreateTable(statement: Statement): TableDefinition | undefin
     for (const item of splitCommas(tokens.slice(at + 1, end - 1), 1)) readItem(item, definition);
     at = end;
   }
-  const select = tokens.findIndex((token, i) => i >= at && isWord(token, 'SELECT', 'AS', 'WITH'));
+  const select = tokens.findIndex((token, i) => i >= at && (isWord(token, 'SELECT', 'AS') || isCte(tokens, i)));
   definition.options = tokens.slice(at, select < 0 ? undefined : select);
   return definition;
+}
+
+/** `WITH x AS (SELECT …)`, not `WITH SYSTEM VERSIONING`. */
+function isCte(tokens: Token[], at: number): boolean {
+  return isWord(tokens[at], 'WITH') && isWord(tokens[at + 2], 'AS');
 }
 
 /** Adds a column or key definition to a table definition. */

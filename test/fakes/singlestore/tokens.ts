@@ -43,7 +43,7 @@ export function tokenize(text: string): Token[] {
     if (code <= 32) at++;
     else if (char === "'" || char === '"') {
       const end = quotedEnd(text, at, char, true);
-      push('string', end, unescape(text.slice(at + 1, end - 1), char));
+      push('string', end, unescaped(text.slice(at + 1, end - 1), char));
     } else if (char === '`') {
       const end = quotedEnd(text, at, char, false);
       push('identifier', end, text.slice(at + 1, end - 1).replaceAll('``', '`'));
@@ -154,7 +154,7 @@ function quotedEnd(text: string, open: number, quote: string, escapes: boolean):
   }
 }
 
-function unescape(body: string, quote: string): string {
+function unescaped(body: string, quote: string): string {
   if (!body.includes('\\') && !body.includes(quote)) return body;
   const named: Record<string, string> = { n: '\n', t: '\t', r: '\r', '0': '\0', b: '\b', Z: '\x1a' };
   return body.replace(/\\([\s\S])|''|""/g, (all, char: string | undefined) =>

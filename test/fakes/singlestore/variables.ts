@@ -33,7 +33,7 @@ export function variableEdits(statement: Statement, variables: Variables): Edit[
   const edits: Edit[] = [];
   tokens.forEach((token, i) => {
     const value =
-      valueOf(token, variables) ??
+      variableValue(token, variables) ??
       (isWord(token, 'VERSION') && isOperator(tokens[i + 1], '(') ? variables['version'] : undefined);
     if (value === undefined) return;
     const call = token.kind === 'word';
@@ -44,7 +44,7 @@ export function variableEdits(statement: Statement, variables: Variables): Edit[
   return edits;
 }
 
-function valueOf(token: Token, variables: Variables): string | number | undefined {
+function variableValue(token: Token, variables: Variables): string | number | undefined {
   if (token.kind !== 'variable' || !token.value.startsWith('@@')) return undefined;
   const name = token.value
     .slice(2)
@@ -55,17 +55,20 @@ function valueOf(token: Token, variables: Variables): string | number | undefine
 
 /** Whether the tokens are a whole item of a SELECT list, so that the column must keep the name that the server gives it. */
 function isSelectItem(tokens: Token[], at: number, after: number): boolean {
-  const depth = tokens[at]?.depth;
-  const before = tokens[at - 1];
+  const depth = tokens[at]?.depth ?? 0;
   const next = tokens[after];
-  const opened = isWord(before, 'SELECT', 'DISTINCT', 'ALL') || (isOperator(before, ',') && before?.depth === depth);
-  return (
-    opened &&
-    (next === undefined ||
-      isOperator(next, ',') ||
-      isOperator(next, ')') ||
-      isWord(next, 'FROM', 'LIMIT', 'WHERE', 'UNION'))
-  );
+  const ends =
+    next === undefined ||
+    next.depth < depth ||
+    isOperator(next, ',') ||
+    isWord(next, 'FROM', 'LIMIT', 'WHERE', 'UNION');
+  if (!ends || !(isOperator(tokens[at - 1], ',') || isWord(tokens[at - 1], 'SELECT', 'DISTINCT', 'ALL'))) return false;
+  for (let i = at - 1; i >= 0 && (tokens[i]?.depth ?? 0) >= depth; i--) {
+    if (tokens[i]?.depth !== depth) continue;
+    if (isWord(tokens[i], 'SELECT')) return true;
+    if (isWord(tokens[i], 'FROM', 'WHERE', 'VALUES', 'SET', 'BY')) return false;
+  }
+  return false;
 }
 
 /** `SET GLOBAL data_conversion_compatibility_level = …` and the like succeed without an effect. */
