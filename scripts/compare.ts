@@ -38,7 +38,7 @@ export type Comparison = {
 
 const exampleLimit = 5;
 
-/** Compares tables one after another; `onProgress` is called every 50,000 rows or so. */
+/** Compares tables one after another; `onProgress` is called every 250,000 rows or so. */
 export async function compareTables(
   source: ComparedSource,
   destination: Address,
@@ -91,7 +91,7 @@ async function compareTable(
   const count = (side: 'sourceRows' | 'destinationRows', rows: number) => {
     const before = report[side];
     report[side] += rows;
-    if (side === 'sourceRows' && Math.floor(before / 50_000) !== Math.floor(report[side] / 50_000))
+    if (side === 'sourceRows' && Math.floor(before / 250_000) !== Math.floor(report[side] / 250_000))
       onProgress?.(table, report[side]);
   };
   const left = rowByRow(expected, families, expectedText, (rows) => count('sourceRows', rows));

