@@ -1,67 +1,15 @@
-import { EventEmitter, once } from 'node:events';
 import { Readable } from 'node:stream';
-import { type Connection as CallbackConnection, createConnection as createCallbackConnection } from 'mysql2';
-import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { createConnection as createCallbackConnection } from 'mysql2';
+import type { RowDataPacket } from 'mysql2/promise';
+import { describe, expect, test } from 'vitest';
 import { DOCUMENTED } from './documented-statements.ts';
-import { type SingleStoreProxy, type SingleStoreProxyOptions, startSingleStoreProxy } from './proxy.ts';
+import { errorOf, proxyFixture, rows } from './proxy-fixture.ts';
 
-const server = inject('destination');
-const database = `s2mode_${process.pid}`;
-let proxy: SingleStoreProxy;
-let direct: Connection;
-let open: Connection[] = [];
-
-beforeAll(async () => {
-  direct = await createConnection({ ...login(server), multipleStatements: true });
-  await direct.query(`DROP DATABASE IF EXISTS ${database}; CREATE DATABASE ${database}; USE ${database}`);
-  proxy = await startSingleStoreProxy({ backend: server });
-});
-
-afterAll(async () => {
-  for (const connection of open) connection.destroy();
-  await proxy.close();
-  await direct.query(`DROP DATABASE IF EXISTS ${database}; DROP DATABASE IF EXISTS ${database}_b`);
-  await direct.end();
-});
-
-function login(at: { host: string; port: number }) {
-  return { host: at.host, port: at.port, user: server.user, password: server.password };
-}
-
-async function through(at: { host: string; port: number } = proxy, options: object = {}): Promise<Connection> {
-  const connection = await createConnection({ ...login(at), database, dateStrings: true, ...options });
-  connection.on('error', () => {});
-  open = [...open, connection];
-  return connection;
-}
-
-async function rows(connection: Connection, sql: string): Promise<RowDataPacket[]> {
-  const [found] = await connection.query<RowDataPacket[]>(sql);
-  return found;
-}
-
-const errorOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => undefined,
-    (error: { errno?: number; sqlState?: string; message: string }) => error,
-  );
-
-async function withProxy<T>(
-  options: Partial<SingleStoreProxyOptions>,
-  run: (proxy: SingleStoreProxy) => Promise<T>,
-): Promise<T> {
-  const own = await startSingleStoreProxy({ backend: server, ...options });
-  try {
-    return await run(own);
-  } finally {
-    await own.close();
-  }
-}
+const { database, direct, login, proxy, through, withProxy } = proxyFixture('s2mode');
 
 describe('queries', () => {
   test('MariaDB has no memsql_version, the proxy has', async () => {
-    expect(await errorOf(direct.query('select @@memsql_version'))).toMatchObject({ errno: 1193 });
+    expect(await errorOf(direct().query('select @@memsql_version'))).toMatchObject({ errno: 1193 });
     const connection = await through();
     expect(await rows(connection, 'select @@memsql_version')).toEqual([{ '@@memsql_version': '9.0.23' }]);
     expect(await rows(connection, "show variables like 'data_conversion_compatibility_level'")).toEqual([
@@ -80,7 +28,7 @@ describe('queries', () => {
     );
     await connection.query('ALTER TABLE `odd ``name``` CHANGE `ü` `ö`');
     const columns = await rows(
-      direct,
+      direct(),
       `SELECT column_name c FROM information_schema.columns WHERE table_schema='${database}' AND table_name='odd \`name\`' ORDER BY ordinal_position`,
     );
     expect(columns.map((row) => row['c'])).toEqual(['k', 'ö', 'd']);
@@ -108,7 +56,7 @@ describe('queries', () => {
   });
 
   test('a statement that is not UTF-8 keeps its bytes', async () => {
-    const connection = await through(proxy, { charset: 'LATIN1_SWEDISH_CI' });
+    const connection = await through(undefined, { charset: 'LATIN1_SWEDISH_CI' });
     expect(await rows(connection, "SELECT hex('é') h, @@memsql_version v")).toEqual([{ h: 'E9', v: '9.0.23' }]);
   });
 
@@ -127,7 +75,7 @@ describe('queries', () => {
   });
 
   test('big results stream with back-pressure, in order', async () => {
-    const connection = createCallbackConnection({ ...login(proxy), database });
+    const connection = createCallbackConnection({ ...login(), database });
     const stream = connection
       .query("SELECT seq, repeat('x', 100) t FROM seq_1_to_300000")
       .stream({ highWaterMark: 10 });
@@ -141,7 +89,7 @@ describe('queries', () => {
   });
 
   test('rows above 16 MB and many result sets', async () => {
-    const connection = await through(proxy, { multipleStatements: true });
+    const connection = await through(undefined, { multipleStatements: true });
     const [row] = await rows(connection, "SELECT repeat('y', 40000000) t");
     expect(row?.['t'].length).toBe(40_000_000);
     const [results] = await connection.query<RowDataPacket[][]>(
@@ -168,7 +116,7 @@ describe('queries', () => {
     const connection = await through();
     await connection.query('CREATE TABLE large (id INT PRIMARY KEY, v LONGTEXT)');
     await connection.query('INSERT INTO large VALUES (1, ?), (2, ?)', ['a'.repeat(10_000_000), 'é'.repeat(5_000_000)]);
-    expect(await rows(direct, `SELECT id, length(v) n FROM ${database}.large ORDER BY id`)).toEqual([
+    expect(await rows(direct(), `SELECT id, length(v) n FROM ${database}.large ORDER BY id`)).toEqual([
       { id: 1, n: 10_000_000 },
       { id: 2, n: 10_000_000 },
     ]);
@@ -185,8 +133,8 @@ describe('refusals', () => {
     });
     expect(await errorOf(connection.query('UPDATE refusals SET id = 2'))).toMatchObject({ errno: 1749 });
     expect(await rows(connection, 'SELECT 1 a')).toEqual([{ a: 1 }]);
-    expect(proxy.rejections()).toContainEqual({ sql: 'RENAME TABLE refusals TO other', rule: 'rename-table' });
-    expect(proxy.statements()).toContain('RENAME TABLE refusals TO other');
+    expect(proxy().rejections()).toContainEqual({ sql: 'RENAME TABLE refusals TO other', rule: 'rename-table' });
+    expect(proxy().statements()).toContain('RENAME TABLE refusals TO other');
   });
 
   test('errors of the backend pass through', async () => {
@@ -203,7 +151,7 @@ describe('refusals', () => {
   });
 
   test('tables that were made elsewhere are looked up', async () => {
-    await direct.query(`CREATE TABLE ${database}.elsewhere (a INT, b INT, d DATE, t TEXT, PRIMARY KEY (a, b))`);
+    await direct().query(`CREATE TABLE ${database}.elsewhere (a INT, b INT, d DATE, t TEXT, PRIMARY KEY (a, b))`);
     const connection = await through();
     expect(await errorOf(connection.query('UPDATE elsewhere SET b = 1'))).toMatchObject({ errno: 1749 });
     expect(await errorOf(connection.query("INSERT INTO elsewhere VALUES (1, 1, '0001-01-01', '')"))).toMatchObject({
@@ -215,7 +163,7 @@ describe('refusals', () => {
   });
 
   test('COM_INIT_DB, COM_CHANGE_USER and the handshake say which database is written', async () => {
-    await direct.query(
+    await direct().query(
       `CREATE DATABASE ${database}_b; CREATE TABLE ${database}_b.w (id INT PRIMARY KEY); CREATE TABLE ${database}.w (id INT PRIMARY KEY)`,
     );
     const connection = await through();
@@ -232,7 +180,7 @@ describe('refusals', () => {
   });
 
   test('a transaction that the server ended by an error is over', async () => {
-    await direct.query(
+    await direct().query(
       `CREATE TABLE ${database}.locked (id INT PRIMARY KEY, v INT); INSERT INTO ${database}.locked VALUES (1, 0), (2, 0)`,
     );
     const [a, b] = [await through(), await through()];
@@ -250,222 +198,5 @@ describe('refusals', () => {
     await victim.query('ROLLBACK');
     await victim.query('CREATE TABLE after_deadlock (id INT PRIMARY KEY)');
     await (other ? a : b).query('ROLLBACK');
-  });
-});
-
-/** Feeds a LOAD DATA as the driver does: no end packet of mysql2's own, chunks only as fast as the socket takes them. */
-async function load(
-  connection: CallbackConnection,
-  sql: string,
-  chunks: Iterable<Buffer>,
-): Promise<{ affectedRows: number; info: string }> {
-  return new Promise((resolve, reject) => {
-    connection.query(
-      { sql, infileStreamFactory: () => Readable.from(chunks, { objectMode: false }) },
-      (error, result) => (error ? reject(error) : resolve(result as never)),
-    );
-    connection.on('error', reject);
-  });
-}
-
-function* lines(first: number, count: number, width: number): Generator<Buffer> {
-  for (let at = first; at < first + count; at += 2000) {
-    let text = '';
-    for (let id = at; id < Math.min(at + 2000, first + count); id++) text += `${id}\t${`é${id}`.padEnd(width, 'x')}\n`;
-    yield Buffer.from(text);
-  }
-}
-
-describe('LOAD DATA LOCAL', () => {
-  const connected = async (at: { host: string; port: number } = proxy) => {
-    const connection = createCallbackConnection({ ...login(at), database });
-    await once(connection, 'connect');
-    return connection;
-  };
-
-  test('50 MB in two parallel loads', async () => {
-    const setup = await through();
-    await setup.query(
-      'CREATE TABLE loads (id BIGINT NOT NULL, v TEXT CHARACTER SET utf8mb4, PRIMARY KEY (id), SHARD KEY (id))',
-    );
-    const connections = [await connected(), await connected()];
-    const results = await Promise.all(
-      connections.map((connection, i) =>
-        load(
-          connection,
-          "LOAD DATA LOCAL INFILE 'rows.tsv' REPLACE INTO TABLE loads CHARACTER SET utf8mb4 (id, v)",
-          lines(i * 125_000, 125_000, 200),
-        ),
-      ),
-    );
-    expect(results.map((result) => result.affectedRows)).toEqual([125_000, 125_000]);
-    expect(results[0]?.info).toContain('Records: 125000');
-    const [sums] = await rows(direct, `SELECT count(*) n, sum(id) s, sum(length(v)) l FROM ${database}.loads`);
-    expect(sums).toMatchObject({ n: 250_000, s: String((249_999 * 250_000) / 2) });
-    expect(Number(sums?.['l'])).toBe(250_000 * 201);
-    for (const connection of connections) {
-      expect(
-        await new Promise((resolve, reject) =>
-          connection.query('SELECT 1 a', (error, found) => (error ? reject(error) : resolve(found))),
-        ),
-      ).toEqual([{ a: 1 }]);
-      connection.destroy();
-    }
-  });
-
-  test('a packet above 16 MB inside a load and the rewritten clauses', async () => {
-    const setup = await through();
-    await setup.query('CREATE TABLE wide_load (id INT PRIMARY KEY, v LONGTEXT)');
-    const connection = await connected();
-    const data = [Buffer.from(`1\t${'w'.repeat(35_000_000)}\n2\tnil\n`)];
-    await load(
-      connection,
-      "LOAD DATA LOCAL INFILE 'rows.tsv' SKIP DUPLICATE KEY ERRORS INTO TABLE wide_load NULL DEFINED BY 'nil' (id, v)",
-      data,
-    );
-    expect(await rows(setup, 'SELECT id, length(v) n FROM wide_load ORDER BY id')).toEqual([
-      { id: 1, n: 35_000_000 },
-      { id: 2, n: null },
-    ]);
-    connection.destroy();
-  });
-
-  test('an error of the load comes after its data and the connection goes on', async () => {
-    const setup = await through();
-    await setup.query('CREATE TABLE failing (id INT PRIMARY KEY, v INT NOT NULL)');
-    const connection = await connected();
-    const failed = load(connection, "LOAD DATA LOCAL INFILE 'rows.tsv' REPLACE INTO TABLE failing (id, v)", [
-      Buffer.from('1\tnot a number\n'),
-    ]);
-    const error = await errorOf(failed);
-    expect(error).toMatchObject({ errno: 1366 });
-    const again = await new Promise((resolve, reject) =>
-      connection.query('SELECT 1 a', (problem, found) => (problem ? reject(problem) : resolve(found))),
-    );
-    expect(again).toEqual([{ a: 1 }]);
-    connection.destroy();
-  });
-
-  test.each(['client', 'proxy'] as const)(
-    'a %s that is killed in the middle of a load leaves no row',
-    async (killed) => {
-      const table = `cut_by_${killed}`;
-      await direct.query(`CREATE TABLE ${database}.${table} (id BIGINT PRIMARY KEY, v TEXT)`);
-      await withProxy({}, async (own) => {
-        const connection = createCallbackConnection({ ...login(own), database });
-        await once(connection, 'connect');
-        connection.on('error', () => {});
-        const source = new EventEmitter() as EventEmitter & { pause(): void; resume(): void };
-        source.pause = () => {};
-        source.resume = () => {};
-        connection.query(
-          {
-            sql: `LOAD DATA LOCAL INFILE 'x.tsv' INTO TABLE ${table}`,
-            infileStreamFactory: () => source as unknown as Readable,
-          },
-          () => {},
-        );
-        while (source.listenerCount('data') === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-        for (const chunk of lines(0, 20_000, 100)) source.emit('data', chunk);
-        await new Promise((resolve) => setTimeout(resolve, 300));
-        expect(
-          await rows(direct, `SELECT 1 FROM information_schema.processlist WHERE info LIKE 'LOAD DATA%${table}%'`),
-        ).toHaveLength(1);
-        if (killed === 'client') connection.destroy();
-        else own.kill();
-        for (let i = 0; i < 100; i++) {
-          const running = await rows(
-            direct,
-            `SELECT 1 FROM information_schema.processlist WHERE info LIKE 'LOAD DATA%${table}%'`,
-          );
-          if (running.length === 0) break;
-          await new Promise((resolve) => setTimeout(resolve, 50));
-        }
-        connection.destroy();
-      });
-      expect(await rows(direct, `SELECT count(*) n FROM ${database}.${table}`)).toEqual([{ n: 0 }]);
-    },
-  );
-
-  test('years below 1000 in the data are refused when asked for, and no row stays', async () => {
-    await withProxy({ checkLoadDates: true }, async (own) => {
-      const setup = await through(own);
-      await setup.query('CREATE TABLE dated (id INT PRIMARY KEY, note TEXT, d DATETIME(6))');
-      const load3 = async (text: string) => {
-        const connection = await connected(own);
-        const error = await errorOf(
-          load(connection, "LOAD DATA LOCAL INFILE 'x.tsv' REPLACE INTO TABLE dated (id, note, d)", [
-            Buffer.from(text.slice(0, 20)),
-            Buffer.from(text.slice(20)),
-          ]),
-        );
-        connection.destroy();
-        return error;
-      };
-      expect(await load3('1\t0001-01-01\t2020-01-01 00:00:00\n2\t\\N\t\\N\n')).toBeUndefined();
-      expect(await load3('3\tx\t2020-01-01\n4\tx\t0044-03-15 12:00:00\n5\tx\t2020-01-01\n')).toMatchObject({
-        errno: 1292,
-      });
-      expect(await rows(direct, `SELECT id FROM ${database}.dated ORDER BY id`)).toEqual([{ id: 1 }, { id: 2 }]);
-      expect(own.rejections().map(({ rule }) => rule)).toEqual(['year-before-1000']);
-    });
-  });
-
-  test('a refused LOAD never asks for the file', async () => {
-    const connection = await connected();
-    let asked = false;
-    const failed = new Promise((resolve) =>
-      connection.query(
-        {
-          sql: "LOAD DATA LOCAL INFILE 'x.gz' INTO TABLE loads",
-          infileStreamFactory: () => {
-            asked = true;
-            return Readable.from([]);
-          },
-        },
-        (error) => resolve(error?.errno),
-      ),
-    );
-    expect(await failed).toBe(1105);
-    expect(asked).toBe(false);
-    connection.destroy();
-  });
-});
-
-describe('connections', () => {
-  test('a killed connection of the backend ends the client', async () => {
-    const connection = await through();
-    const [row] = await rows(connection, 'SELECT connection_id() id');
-    await direct.query(`KILL ${row?.['id']}`);
-    expect(await errorOf(connection.query('SELECT 1'))).toBeDefined();
-  });
-
-  test('a wrong password is the answer of the backend', async () => {
-    const failed = await errorOf(createConnection({ ...login(proxy), password: 'not this one' }));
-    expect(failed).toMatchObject({ errno: 1045 });
-  });
-
-  test('a backend that is not there ends the client', async () => {
-    await withProxy({ backend: { host: '127.0.0.1', port: 1 } }, async (own) => {
-      expect(await errorOf(createConnection({ ...login(own) }))).toBeDefined();
-    });
-  });
-
-  test('close ends clients and frees the port', async () => {
-    const own = await startSingleStoreProxy({ backend: server });
-    const connection = await through(own);
-    await own.close();
-    expect(await errorOf(connection.query('SELECT 1'))).toBeDefined();
-    const again = await startSingleStoreProxy({ backend: server, listenPort: own.port });
-    expect(await rows(await through(again), 'SELECT 1 a')).toEqual([{ a: 1 }]);
-    await again.close();
-  });
-
-  test('onStatement hears each text before it runs', async () => {
-    const heard: string[] = [];
-    await withProxy({ onStatement: (sql) => heard.push(sql) }, async (own) => {
-      await rows(await through(own), 'SELECT 1 a');
-    });
-    expect(heard).toContain('SELECT 1 a');
   });
 });

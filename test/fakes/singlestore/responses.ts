@@ -11,7 +11,7 @@ export type Outcome = {
 };
 
 /** What comes next from the server: one packet, results, an EOF-terminated list, or the end of authentication. */
-export type Expectation = 'single' | 'results' | 'list' | 'auth';
+type Expectation = 'single' | 'results' | 'list' | 'auth';
 
 /** The start of a server packet and the length of its first frame. */
 type PacketHead = { head: Buffer; length: number };
@@ -84,7 +84,7 @@ export function trackResponses(): ResponseTracker {
 }
 
 /** Calls back at the end of each packet in a stream of bytes, joining frames of packets above 16 MB. */
-export function scanFrames(onPacket: (packet: PacketHead) => void): (chunk: Buffer, shift: number) => void {
+function scanFrames(onPacket: (packet: PacketHead) => void): (chunk: Buffer, shift: number) => void {
   const header = Buffer.alloc(4);
   const head = Buffer.alloc(HEAD);
   let headerLength = 0;

@@ -22,7 +22,7 @@ export const RULES: readonly Rule[] = [
 ];
 
 /** The first rule that a statement breaks in a session. */
-export function check(statement: Statement, session: Session): Rejection | null {
+function check(statement: Statement, session: Session): Rejection | null {
   for (const rule of RULES) {
     const found = rule.find(statement, session);
     if (found !== undefined) return { sql: statement.text, rule: rule.id, ref: rule.ref, error: rule.error(found) };

@@ -75,7 +75,7 @@ export function observe(session: Session, statement: Statement): void {
 }
 
 /** The value a SET statement gives to autocommit; undefined when it gives none. */
-export function autocommitOf(tokens: Token[]): boolean | undefined {
+function autocommitOf(tokens: Token[]): boolean | undefined {
   const at = tokens.findIndex(
     (token) => /^(@@(session\.|local\.)?)?autocommit$/i.test(token.value) && token.kind !== 'string',
   );

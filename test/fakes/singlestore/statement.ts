@@ -7,7 +7,7 @@ export type TableName = { database: string | undefined; name: string };
 export type Statement = { text: string; verb: string; tokens: Token[] };
 
 /** One member of a FROM list; `table` is undefined for a derived table. */
-export type TableReference = { table: TableName | undefined; alias: string };
+type TableReference = { table: TableName | undefined; alias: string };
 
 /** The members of a FROM list and the index after it. */
 export type TableReferences = { references: TableReference[]; end: number };
@@ -55,11 +55,6 @@ const NOT_ALIAS = [
 /** Reads an SQL text that may hold several statements. */
 export function parse(text: string): Statement[] {
   return splitStatements(tokenize(text)).map((tokens) => ({ text, verb: verbOf(tokens), tokens }));
-}
-
-/** The source text of some tokens of a statement. */
-export function sourceOf(statement: Statement, tokens: Token[]): string {
-  return tokens.length === 0 ? '' : statement.text.slice(tokens[0]?.start, tokens.at(-1)?.end);
 }
 
 /** Reads `name` or `database.name`; undefined when there is none. */

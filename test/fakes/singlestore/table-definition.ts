@@ -4,7 +4,7 @@ import { afterParenthesis, findWords, isName, isOperator, isWord, splitCommas, t
 /** A column of a CREATE TABLE or ALTER TABLE; `type` is the upper-case base word, `size` what stands in its parentheses. */
 export type Column = { name: string; type: string; size: string[]; tokens: Token[] };
 
-export type KeyKind =
+type KeyKind =
   | 'primary'
   | 'unique'
   | 'shard'
@@ -150,7 +150,7 @@ export function readColumn(item: Token[]): Column | undefined {
 }
 
 /** The keys that a column definition declares itself. */
-export function columnKeys(column: Column): Key[] {
+function columnKeys(column: Column): Key[] {
   const keys: Key[] = [];
   const depth = column.tokens[0]?.depth;
   column.tokens.forEach((token, i) => {

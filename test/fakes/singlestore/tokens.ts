@@ -1,5 +1,5 @@
 /** What a token is. `variable` is `@x` or `@@x`, `number` includes hexadecimal and bit literals. */
-export type TokenKind = 'word' | 'identifier' | 'string' | 'number' | 'variable' | 'operator';
+type TokenKind = 'word' | 'identifier' | 'string' | 'number' | 'variable' | 'operator';
 
 /** One lexical unit of an SQL text; `text.slice(start, end)` is its source. */
 export type Token = {
