@@ -90,9 +90,9 @@ function isInteger(column: CatalogColumn): boolean {
 }
 
 /**
- * Bounds of an integer column by bisection: from the smallest to the largest value, halves whose estimated rows are still too many are
- * cut again. Finds dense ids as well as clustered ones and reads nothing: the estimates are the optimizer's, which dives into the index.
- * null: a single value holds too many rows, as the first column of a composite key may.
+ * Bounds of an integer column. Dense numbers are cut in equal widths. Others are bisected: halves whose estimated rows are too many are
+ * cut again, then neighbours are joined until they hold enough. That finds clusters and reads nothing: the estimates are the optimizer's,
+ * which dives into the index. null: a single value holds too many rows, as the first column of a composite key may.
  */
 async function integerBounds(
   connection: Connection,
@@ -104,33 +104,56 @@ async function integerBounds(
   const [row] = await connection.query(`select min(${column}), max(${column}) from ${target.name}`);
   if (!row?.[0] || !row[1]) return [];
   const [least, most] = [BigInt(row[0]), BigInt(row[1])];
+  const span = Number(most - least) + 1;
   const old = connection.facts.product === 'MariaDB' || connection.facts.number < 50_600;
-  const bounds: Bound[] = [];
-  let fat = false;
 
   async function estimate(low: bigint, high: bigint): Promise<number> {
+    // USE, since MySQL 8 does not look into an index that is forced.
     const rows = await connection.query(
-      `explain ${old ? '' : 'format=traditional '}select ${column} from ${target.name} force index (${quoteName(target.index)})
+      `explain ${old ? '' : 'format=traditional '}select ${column} from ${target.name} use index (${quoteName(target.index)})
        where ${column} between ${low} and ${high}`,
     );
-    // The number stands before `Extra`, and from MySQL 5.7 on before `filtered` too; no row matches where it is NULL.
+    // The number stands before `Extra`, and from MySQL 5.7 on before `filtered` too; it is NULL where no row matches.
     return Math.max(0, ...rows.map((one) => Number(one.at(one.length > 10 ? -3 : -2) ?? 0)));
   }
-  async function cut(low: bigint, high: bigint, rows: number, wanted: number): Promise<void> {
-    if (rows <= wanted * 1.5) return;
-    if (low === high) {
-      fat = true;
-      return;
-    }
-    const middle = low + (high - low) / 2n + 1n;
-    await cut(low, middle - 1n, await estimate(low, middle - 1n), wanted);
-    bounds.push([String(middle)]);
-    await cut(middle, high, await estimate(middle, high), wanted);
+
+  // Statistics of a table that was just filled show no rows yet.
+  const total = Math.max(target.rows, await estimate(least, most));
+  const wanted = chunkRows(target, total);
+  if (wanted === Number.POSITIVE_INFINITY) return [];
+  if (total / span >= 0.5 && !composite) {
+    const chunks = Math.ceil(total / wanted);
+    return Array.from({ length: chunks - 1 }, (_, at) => [
+      String(least + (BigInt(at + 1) * (most - least)) / BigInt(chunks)),
+    ]);
   }
 
-  const rows = Math.max(target.rows, await estimate(least, most));
-  await cut(least, most, rows, chunkRows(target, rows));
-  return fat && composite ? null : bounds;
+  const pieces: { from: bigint; rows: number }[] = [];
+  let fat = false;
+  async function cut(low: bigint, high: bigint, rows: number): Promise<void> {
+    if (rows <= wanted || low === high) {
+      fat ||= rows > wanted * 4;
+      pieces.push({ from: low, rows });
+      return;
+    }
+    const middle = low + (high - low) / 2n;
+    await cut(low, middle, await estimate(low, middle));
+    await cut(middle + 1n, high, await estimate(middle + 1n, high));
+  }
+  await cut(least, most, total);
+  if (fat && composite) return null;
+  // An estimate may be twice what is there: what counts is a piece's share.
+  const share = total / pieces.reduce((sum, piece) => sum + piece.rows, 1);
+  const bounds: Bound[] = [];
+  let held = 0;
+  for (const piece of pieces) {
+    if (held >= wanted * 0.75) {
+      bounds.push([String(piece.from)]);
+      held = 0;
+    }
+    held += piece.rows * share;
+  }
+  return bounds;
 }
 
 /** Bounds by hops over the index in the server's own order, each to the entry `rows` further. Reads the index once. */
