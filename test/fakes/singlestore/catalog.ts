@@ -11,6 +11,8 @@ export type TableInfo = {
   /** Columns of the shard key: the declared one, else the primary key (docs: Understanding Keys and Indexes). */
   shard: string[];
   unique: string[][];
+  /** The sort key as SHOW CREATE TABLE lists it. */
+  sort: string;
   rowstore: boolean;
   reference: boolean;
 };
@@ -29,6 +31,7 @@ export function describeTable(definition: TableDefinition, database: string | un
   const lower = (columns: string[]) => columns.map((column) => column.toLowerCase());
   const primary = lower(keys('primary')[0]?.columns ?? []);
   const shard = keys('shard')[0];
+  const sort = keys('sort')[0] ?? keys('clustered')[0];
   const head = definition.head.map((token) => token.word);
   return {
     database: definition.table.database ?? database ?? '',
@@ -36,10 +39,20 @@ export function describeTable(definition: TableDefinition, database: string | un
     columns: new Map(definition.columns.map((column) => [column.name.toLowerCase(), typeText(column)])),
     primary,
     shard: shard ? lower(shard.columns) : primary,
+    sort: sort ? listColumns(sort) : '',
     unique: keys('unique')
       .filter((key) => !key.unenforced)
       .map((key) => lower(key.columns)),
     rowstore: head.includes('ROWSTORE'),
     reference: head.includes('REFERENCE'),
   };
+}
+
+/** A name in backticks. */
+export function quoteName(name: string): string {
+  return `\`${name.replaceAll('`', '``')}\``;
+}
+
+function listColumns(key: Key): string {
+  return key.columns.map((column, i) => quoteName(column) + (key.descending[i] ? ' DESC' : '')).join(', ');
 }

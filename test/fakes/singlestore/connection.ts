@@ -21,7 +21,7 @@ import { checkAll, type Rejection } from './rules.ts';
 import { invalidDate } from './rules-value.ts';
 import { endTransaction, newSession, observe, type Session } from './session.ts';
 import { parse, type Statement } from './statement.ts';
-import type { Variables } from './variables.ts';
+import { sessionSettings, type Variables } from './variables.ts';
 
 /** What the connections of one proxy share. */
 export type Shared = {
@@ -31,6 +31,8 @@ export type Shared = {
   checkLoadDates: boolean;
   /** Completes the session's catalog with tables that a statement needs and that were not seen being created. */
   lookUp(statements: Statement[], session: Session): Promise<Session>;
+  /** The text to run in place of a statement that the backend would answer in its own way. */
+  replace(statement: Statement, session: Session): Promise<string | undefined>;
   onStatement(sql: string): void;
   onRejection(rejection: Rejection): void;
 };
@@ -62,6 +64,8 @@ type Link = {
   session: Session;
   shared: Shared;
   shift: number;
+  /** Whether the server answers the proxy itself. */
+  muted: boolean;
 };
 
 /** Serves one client until either side goes. */
@@ -75,6 +79,7 @@ export function serveClient(client: Socket, shared: Shared): Socket {
     session: newSession(undefined, shared.catalog, conversionLevel(shared)),
     shared,
     shift: 0,
+    muted: false,
   };
   client.setNoDelay(true);
   server.setNoDelay(true);
@@ -112,8 +117,9 @@ function forwardResponses(link: Link): void {
       chunk = greeting.subarray(end);
       greeting = undefined;
     }
+    const { muted } = link;
     tracker.feed(chunk, link.shift);
-    if (chunk.length > 0 && !client.write(chunk)) {
+    if (chunk.length > 0 && !muted && !client.write(chunk)) {
       server.pause();
       client.once('drain', () => server.resume());
     }
@@ -127,7 +133,8 @@ async function converse(link: Link): Promise<void> {
   if (!response) return;
   const handshake = readHandshakeResponse(response.payload);
   session.database = handshake.database;
-  await authenticate(link, handshake.payload, response.sequence);
+  const greeted = await authenticate(link, handshake.payload, response.sequence);
+  if (!greeted.failed) await settle(link);
   for (;;) {
     const packet = await reader.packet();
     if (!packet || server.destroyed) return;
@@ -145,6 +152,18 @@ async function authenticate({ reader, server, tracker }: Link, first: Buffer, se
     if (!outcome) return result;
     await write(server, await reader.some(MAX_FRAME));
   }
+}
+
+/** Gives the backend's session what every session of SingleStore has, while no answer to the client is under way. */
+async function settle(link: Link): Promise<void> {
+  const { server, tracker, session } = link;
+  link.muted = true;
+  for (const sql of sessionSettings(session.level)) {
+    const result = tracker.expect('results');
+    await write(server, ...frames(Buffer.from(`${String.fromCharCode(COMMAND.query)}${sql}`), 0));
+    await result;
+  }
+  link.muted = false;
 }
 
 /** Runs one command; false when the conversation is over. */
@@ -169,8 +188,9 @@ async function command(link: Link, packet: ClientPacket): Promise<boolean> {
   }
   if (code === COMMAND.changeUser) {
     const outcome = await authenticate(link, packet.payload, 0);
-    if (!outcome.failed)
-      Object.assign(session, newSession(readChangeUser(packet.payload), session.catalog, session.level));
+    if (outcome.failed) return true;
+    Object.assign(session, newSession(readChangeUser(packet.payload), session.catalog, session.level));
+    await settle(link);
     return true;
   }
   const result = tracker.expect(code === COMMAND.fieldList ? 'list' : 'single');
@@ -178,7 +198,10 @@ async function command(link: Link, packet: ClientPacket): Promise<boolean> {
   const outcome = await result;
   if (outcome.failed) return true;
   if (code === COMMAND.initDb) session.database = packet.payload.toString('utf8', 1);
-  if (code === COMMAND.reset) Object.assign(session, newSession(session.database, session.catalog, session.level));
+  if (code === COMMAND.reset) {
+    Object.assign(session, newSession(session.database, session.catalog, session.level));
+    await settle(link);
+  }
   return true;
 }
 
@@ -198,7 +221,8 @@ async function query(link: Link, packet: ClientPacket): Promise<boolean> {
     await write(client, errorPacket(rejection.error, packet.sequence + 1));
     return true;
   }
-  const rewritten = rewrite(text, statements, known, shared.variables);
+  const replaced = statements.length === 1 && statements[0] ? await shared.replace(statements[0], known) : undefined;
+  const rewritten = replaced ?? rewrite(text, statements, known, shared.variables);
   const payload =
     rewritten === text
       ? packet.payload

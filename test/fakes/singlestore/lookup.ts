@@ -68,6 +68,7 @@ async function describe(connection: Connection, table: TableName): Promise<Table
     primary,
     shard: primary,
     unique: [...unique.values()],
+    sort: '',
     rowstore: false,
     reference: false,
   };

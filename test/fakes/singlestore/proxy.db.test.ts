@@ -41,6 +41,40 @@ describe('queries', () => {
     ]);
   });
 
+  test('a session reads committed rows only, is strict and keeps zero dates', async () => {
+    const connection = await through();
+    await connection.query('CREATE TABLE strict (id INT PRIMARY KEY, v TINYINT, d DATETIME)');
+    for (let round = 0; round < 2; round++) {
+      await connection.query('BEGIN');
+      const before = await rows(connection, 'SELECT count(*) n FROM strict');
+      await direct().query(`INSERT INTO ${database}.strict VALUES (${round}, 1, NULL)`);
+      const after = await rows(connection, 'SELECT count(*) n FROM strict');
+      expect(after[0]?.['n'] - before[0]?.['n']).toBe(1);
+      await connection.query('COMMIT');
+      await connection.changeUser({ database });
+    }
+    expect(await errorOf(connection.query('INSERT INTO strict VALUES (5, 500, NULL)'))).toMatchObject({ errno: 1264 });
+    await connection.query("INSERT INTO strict VALUES (6, 5, '0000-00-00 00:00:00')");
+    expect(await rows(connection, 'SELECT @@sql_mode m')).toEqual([{ m: 'STRICT_ALL_TABLES' }]);
+    await withProxy({ variables: { data_conversion_compatibility_level: '6.0' } }, async (own) => {
+      const lax = await through(own);
+      await lax.query("INSERT INTO strict VALUES (7, 500, '0044-03-15')");
+    });
+  });
+
+  test('SHOW CREATE TABLE has the shard and the sort key', async () => {
+    const connection = await through();
+    await connection.query(
+      "CREATE TABLE shown (id BIGINT, `it's` INT, PRIMARY KEY (id), SHARD KEY (id), SORT KEY (`it's` DESC))",
+    );
+    const [row] = await rows(connection, 'SHOW CREATE TABLE shown');
+    expect(row?.['Table']).toBe('shown');
+    expect(row?.['Create Table']).toMatch(
+      /SHARD KEY `__SHARDKEY` \(`id`\),\n {2}SORT KEY \(`it's` DESC\)\n\) AUTOSTATS/,
+    );
+    expect(await errorOf(connection.query('SHOW CREATE TABLE nothing'))).toMatchObject({ errno: 1146 });
+  });
+
   test('text of all planes and bytes that are no text arrive as they are', async () => {
     const connection = await through();
     await connection.query('CREATE TABLE texts (id INT PRIMARY KEY, t LONGTEXT CHARACTER SET utf8mb4, b LONGBLOB)');

@@ -4,6 +4,7 @@ import { catalogKey, type TableInfo } from './catalog.ts';
 import { type Shared, serveClient } from './connection.ts';
 import { describeTables } from './lookup.ts';
 import type { Rejection } from './rules.ts';
+import { showCreate, shownTable } from './show-create.ts';
 import { DEFAULT_VARIABLES, type Variables } from './variables.ts';
 
 /** How a stand-in for SingleStore is set up. */
@@ -68,6 +69,10 @@ export async function startSingleStoreProxy(options: SingleStoreProxyOptions): P
       const catalog = new Map(session.catalog);
       for (const table of found) catalog.set(catalogKey(table, undefined), table);
       return { ...session, catalog };
+    },
+    async replace(statement, session) {
+      const table = user === undefined ? undefined : shownTable(statement);
+      return table && showCreate(table, session, connection);
     },
     onStatement(sql) {
       statements.push(sql.slice(0, LOGGED));

@@ -54,8 +54,8 @@ describe('what only SingleStore understands becomes what MariaDB does', () => {
     ],
     ['SELECT @@memsql_version', "SELECT '9.0.23' AS `@@memsql_version`"],
     [
-      'SELECT @@aggregator_id, @@sql_mode, @@GLOBAL.data_conversion_compatibility_level AS l',
-      "SELECT 1 AS `@@aggregator_id`, @@sql_mode, '8.0' AS l",
+      'SELECT @@aggregator_id, @@sql_select_limit, @@GLOBAL.data_conversion_compatibility_level AS l',
+      "SELECT 1 AS `@@aggregator_id`, @@sql_select_limit, '8.0' AS l",
     ],
     ['INSERT INTO t VALUES (1, @@memsql_version, 2)', "INSERT INTO t VALUES (1, '9.0.23', 2)"],
     [

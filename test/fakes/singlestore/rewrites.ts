@@ -1,4 +1,5 @@
 import { readAlterTable, readRename, readShortChange } from './alter-table.ts';
+import { quoteName } from './catalog.ts';
 import { applyEdits, type Edit, insertAt, replaceTokens } from './edit.ts';
 import { castEdits } from './rewrite-cast.ts';
 import { loadEdits } from './rewrite-load.ts';
@@ -51,7 +52,7 @@ function alterEdits(statement: Statement, session: Session): Edit[] {
       const database = alter.table.database;
       const name = action[rename.at];
       if (database !== undefined && name && database !== session.database) {
-        edits.push(insertAt(name.start, `\`${database.replaceAll('`', '``')}\`.`));
+        edits.push(insertAt(name.start, `${quoteName(database)}.`));
       }
     } else if (/^(AUTOSTATS_|BACKGROUND_MERGER|COMPRESSION)/.test(action[0]?.word ?? '') || isKeyOption(action)) {
       edits.push(replaceTokens(action, 'FORCE'));

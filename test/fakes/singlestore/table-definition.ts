@@ -17,7 +17,14 @@ type KeyKind =
   | 'group';
 
 /** A key of a table; `unenforced` ones promise nothing. */
-export type Key = { kind: KeyKind; columns: string[]; unenforced: boolean; tokens: Token[] };
+export type Key = {
+  kind: KeyKind;
+  columns: string[];
+  /** Which of the columns are sorted downwards. */
+  descending: boolean[];
+  unenforced: boolean;
+  tokens: Token[];
+};
 
 /** What a CREATE TABLE says. `head` are the words between CREATE and TABLE, `options` what follows the definitions. */
 export type TableDefinition = {
@@ -107,7 +114,7 @@ function readItem(item: Token[], into: TableDefinition): void {
 export function readKey(item: Token[]): Key | undefined {
   const [first, second] = item;
   if (isWord(first, 'COLUMN') && isWord(second, 'GROUP'))
-    return { kind: 'group', columns: [], unenforced: true, tokens: item };
+    return { kind: 'group', columns: [], descending: [], unenforced: true, tokens: item };
   if (!isWord(first, ...KEY_WORDS)) return undefined;
   let at = 0;
   if (isWord(first, 'CONSTRAINT')) {
@@ -133,8 +140,14 @@ export function readKey(item: Token[]): Key | undefined {
     open < 0 || kind === 'check'
       ? []
       : keyColumns(item.slice(open + 1, afterParenthesis(item, open) - 1), (item[open]?.depth ?? 0) + 1);
+  const descending =
+    open < 0
+      ? []
+      : splitCommas(item.slice(open + 1, afterParenthesis(item, open) - 1), (item[open]?.depth ?? 0) + 1).map((part) =>
+          isWord(part.at(-1), 'DESC'),
+        );
   const unenforced = item.some((token) => isWord(token, 'UNENFORCED', 'METADATA_ONLY'));
-  return { kind, columns, unenforced, tokens: item };
+  return { kind, columns, descending, unenforced, tokens: item };
 }
 
 /** Reads `name type …`; undefined when the item has no name. */
@@ -156,7 +169,7 @@ function columnKeys(column: Column): Key[] {
   column.tokens.forEach((token, i) => {
     if (token.depth !== depth || i < 2) return;
     const key = (kind: KeyKind, columns = [column.name]) =>
-      keys.push({ kind, columns, unenforced: false, tokens: column.tokens });
+      keys.push({ kind, columns, descending: [], unenforced: false, tokens: column.tokens });
     if (isWord(token, 'PRIMARY')) key('primary');
     else if (isWord(token, 'UNIQUE')) key('unique');
     else if (isWord(token, 'KEY') && !isWord(column.tokens[i - 1], 'PRIMARY', 'UNIQUE', 'FOREIGN')) key('primary');

@@ -14,6 +14,7 @@ export const DEFAULT_VARIABLES: Variables = {
   memsql_version_date: 'Thu Jan 01 00:00:00 2026 +0000',
   version: '5.7.32',
   version_comment: 'SingleStoreDB source distribution (compatible; MySQL Enterprise & MySQL Commercial)',
+  sql_mode: 'STRICT_ALL_TABLES',
   aggregator_id: 1,
   data_conversion_compatibility_level: '8.0',
   default_table_type: 'columnstore',
@@ -95,4 +96,16 @@ function showEdits(tokens: Token[], variables: Variables): Edit[] {
 
 function literal(value: string | number): string {
   return typeof value === 'number' ? String(value) : `'${value.replaceAll("'", "''")}'`;
+}
+
+/**
+ * What a session of the backend needs to behave like one of SingleStore: READ COMMITTED (docs: FAQ isolation levels), the
+ * strictness of the conversion level (docs: Data Type Conversion; zero dates are stored) and no limit of a page for rows.
+ */
+export function sessionSettings(level: string): string[] {
+  const strict = level >= '7.0' ? 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,' : '';
+  return [
+    'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+    `SET SESSION sql_mode = '${strict}NO_ENGINE_SUBSTITUTION', innodb_strict_mode = 0`,
+  ];
 }
