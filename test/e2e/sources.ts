@@ -81,7 +81,7 @@ export async function seedMysql(server: ServerInfo, rows: number): Promise<Seede
   const run = async (sql: string): Promise<unknown> => {
     const client = await mysql.createConnection({ ...address, charset: 'utf8mb4', multipleStatements: true });
     try {
-      return (await client.query(sql))[0];
+      return (await client.query(sql.startsWith('create database') ? sql : `use ${schema}; ${sql}`))[0];
     } finally {
       client.destroy();
     }
@@ -89,7 +89,6 @@ export async function seedMysql(server: ServerInfo, rows: number): Promise<Seede
   await run(`create database ${schema} character set utf8mb4`);
   const quoted = `\`${odd.replaceAll('`', '``')}\``;
   await run(`
-    use ${schema};
     create table digits (n int primary key); insert into digits values (0),(1),(2),(3),(4),(5),(6),(7),(8),(9);
     create table big (id bigint unsigned primary key, a int, b varchar(40), c decimal(12,2), d datetime(6), e double, f text, g bool);
     insert into big select n, if(n % 7 = 0, null, n % 1000), concat('row ', n, if(n % 100 = 0, '\\t\\n\\\\ 😀', '')), n * 0.01,
