@@ -68,6 +68,8 @@ async function compareTable(
   const columns = shape.columns.filter((column) => !table.except?.includes(column.name));
   if (columns.length === 0) throw new Error(`${table.source.schema}.${table.source.name} is not at the source`);
   const there = await destination.shape(table.destination);
+  if (there.columns.length === 0)
+    throw new Error(`${table.destination.schema}.${table.destination.name} is not at the destination`);
   const copied = new Set(there.columns.map((column) => column.name));
   const missing = columns.filter((column) => !copied.has(column.name)).map((column) => column.name);
   if (missing.length > 0) throw new Error(`${table.destination.name} has no column ${missing.join(', ')}`);

@@ -17,7 +17,9 @@ export function apiClient(base: string, say: (line: string) => void): ApiClient 
       body === undefined ? { method } : { ...request, body: JSON.stringify(body) },
     );
     const text = await response.text();
-    if (!quiet) say(`${method.padEnd(5)} ${path} → ${response.status}${text === '' ? '' : ` ${shortened(text)}`}`);
+    const sent = body === undefined ? '' : ` ${shortened(masked(JSON.stringify(body)))}`;
+    const got = text === '' ? '' : ` ${shortened(text)}`;
+    if (!quiet) say(`${method.padEnd(5)} ${path}${sent} → ${response.status}${got}`);
     if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${text}`);
     return text === '' ? undefined : JSON.parse(text);
   };
@@ -44,6 +46,10 @@ export async function waitForRoute(url: string, timeoutMs: number, alive: () => 
     }
   }
   throw new Error(`${url} is not ready: ${last}`);
+}
+
+function masked(json: string): string {
+  return json.replaceAll(/("name":"pwd2?","value":)"[^"]*"/g, '$1"***"');
 }
 
 function shortened(text: string): string {

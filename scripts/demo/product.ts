@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort, portIsFree, type RunningProgram, startProgram } from '../servers/process.ts';
+import { freePort, logTail, portIsFree, type RunningProgram, startProgram } from '../servers/process.ts';
 import { makeRunFolder } from '../servers/server.ts';
 import { temporalProgram } from '../servers/temporal.ts';
 import { waitForRoute } from './api-client.ts';
@@ -47,11 +47,9 @@ export async function startProduct(): Promise<Product> {
     stop: () => stop(program, folder),
   };
   await waitForRoute(`${url}/readyz`, 90_000, program.running).catch(async (error: unknown) => {
-    // The folder stays, because its log says why.
-    await program.stop();
-    throw new Error(
-      `flow-ingest serve did not come up (log: ${log}): ${error instanceof Error ? error.message : error}`,
-    );
+    const tail = logTail(log);
+    await product.stop();
+    throw new Error(`flow-ingest serve did not come up: ${error instanceof Error ? error.message : error}\n${tail}`);
   });
   return product;
 }

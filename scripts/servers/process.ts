@@ -181,6 +181,7 @@ export async function waitUntilReady(
   }
 }
 
-function logTail(log: string): string {
+/** The last lines of a log file, for error messages. */
+export function logTail(log: string): string {
   return readFileSync(log, 'utf8').trim().split('\n').slice(-12).join('\n');
 }
