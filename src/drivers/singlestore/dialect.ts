@@ -87,7 +87,6 @@ function standIn(product: 'MariaDB' | 'MySQL'): Dialect {
       { sql: 'set session lock_wait_timeout = 60', optional: false },
       // Wide tables: InnoDB refuses rows that do not fit a page when they come, instead of the table.
       { sql: 'set session innodb_strict_mode = 0', optional: true },
-      { sql: 'set session foreign_key_checks = 0', optional: true },
     ],
     createTable(spec) {
       const keys = spec.key.length > 0 ? [`primary key (${list(spec.key)})`] : [];

@@ -1,15 +1,16 @@
-import type { OpenChunk, Planned, TablePlan } from '../destination.ts';
+import type { Planned, TablePlan } from '../destination.ts';
 import { DestinationRejected, isPermanent, Superseded } from '../errors.ts';
 import type { TableError } from '../model.ts';
-import { type Row, rows, run, type Session, transaction } from './connection.ts';
+import { rows, run, type Session, transaction } from './connection.ts';
 import { now } from './control.ts';
 import { tableDdl } from './ddl.ts';
 import type { Layout } from './dialect.ts';
 import { killLoads, loadMark } from './kill.ts';
-import { derivedPrefix, MAX_NAME, shadowName, tableId } from './names.ts';
+import { derivedPrefix, shadowName, tableId } from './names.ts';
 import { type Pool, withSession } from './pool.ts';
 import { inserts, quote, sql, table } from './sql.ts';
-import { isPromoted, type Registered, readTables, tableError, tableNames } from './tables.ts';
+import { type Registered, readTables, tableError, tableNames } from './tables.ts';
+import { checkTarget, planned, resumable, type View } from './verdict.ts';
 
 /** Tables per transaction of the bookkeeping, and shadows created at the same time. */
 const GROUP = 200;
@@ -75,13 +76,6 @@ export async function plan(
   });
 }
 
-type View = {
-  readonly names: ReadonlySet<string>;
-  readonly byId: ReadonlyMap<string, Registered>;
-  readonly byTarget: ReadonlyMap<string, Registered[]>;
-  readonly chunks: ReadonlyMap<string, Row[]>;
-};
-
 async function readView(session: Session, database: string, plans: readonly TablePlan[]): Promise<View> {
   const names = await tableNames(session, database);
   const registered = await readTables(session, database);
@@ -127,65 +121,6 @@ function decide(pool: Pool, database: string, wanted: TablePlan, view: View): Fa
     if (isPermanent(error) && !(error instanceof Superseded)) return { refused: tableError(error) };
     throw error;
   }
-}
-
-/** Whether this run's earlier planning stands: same structure, same way of loading, not asked to begin anew, rows still there. */
-function resumable(before: Registered, wanted: TablePlan, chunks: readonly Row[], view: View): boolean {
-  if (before.run !== wanted.run) return false;
-  const same = before.structure === wanted.table.structure && before.replace === wanted.replace;
-  if (!same) return false;
-  if (before.loadState === '') return !wanted.again && isPromoted(before);
-  if (before.loadState === 'journalled') return true;
-  if (before.loadState !== 'loading' && before.loadState !== 'sealed') return false;
-  if (!before.keep && !view.names.has(shadowName(before.id, before.load))) return false;
-  // A repeated request to begin anew finds the load that its first answer began.
-  return !wanted.again || chunks.every((row) => row['state'] === 'open' && Number(row['token']) === 0);
-}
-
-function planned(before: Registered, chunks: readonly Row[]): Planned {
-  const open: OpenChunk[] = chunks
-    .filter((row) => row['state'] === 'open')
-    .map((row) => ({ chunk: Number(row['chunk']), range: String(row['cut'] ?? '') }));
-  const rowsDone = chunks.reduce((sum, row) => sum + Number(row['rows_sent']), 0);
-  return { id: before.id, load: before.load, open, chunks: chunks.length, rowsDone };
-}
-
-function checkTarget(wanted: TablePlan, id: string, before: Registered | undefined, view: View): void {
-  const { target, ref } = wanted;
-  if (
-    before &&
-    (before.pipeline !== wanted.pipeline || before.ref.schema !== ref.schema || before.ref.name !== ref.name)
-  )
-    throw new DestinationRejected(
-      `The tables ${before.ref.schema}.${before.ref.name} and ${ref.schema}.${ref.name} have the same id ${id}.`,
-      'Give one of the pipelines another name.',
-    );
-  if ([...target.table].length > MAX_NAME)
-    throw new DestinationRejected(
-      `The table name "${target.table}" has ${[...target.table].length} characters; the destination takes ${MAX_NAME}.`,
-      'Copy a view with a shorter name.',
-    );
-  if (target.table.startsWith('_flow_'))
-    throw new DestinationRejected(
-      `The name "${target.table}" is kept for control tables.`,
-      'Copy a view with another name.',
-    );
-  const others = (view.byTarget.get(target.table) ?? []).filter(
-    (row) => row.id !== id && (row.live || row.loadState !== ''),
-  );
-  const conflict = others.find((row) => row.pipeline === wanted.pipeline) ?? (wanted.adopt ? undefined : others[0]);
-  if (conflict)
-    throw new DestinationRejected(
-      `${target.database}.${target.table} belongs to ${conflict.ref.schema}.${conflict.ref.name} of pipeline "${conflict.pipeline}".`,
-      conflict.pipeline === wanted.pipeline
-        ? 'Deselect one of the two tables, or set `db`.'
-        : 'Set `adopt` of the table to take it over, or set `db`.',
-    );
-  if (view.names.has(target.table) && !before?.live && !wanted.adopt)
-    throw new DestinationRejected(
-      `${target.database}.${target.table} exists at the destination and was not made by this product.`,
-      'Set `adopt` of the table to replace it, rename it, or set `db`.',
-    );
 }
 
 /** Takes the next load number of each table; whoever comes second is superseded. Chunks of earlier loads go, so that none can commit. */
