@@ -23,6 +23,11 @@ import type { SeededSource } from './sources.ts';
 
 const key = parseKey(newKeyText()) as SecretKey;
 
+/** Parameters as they travel: secrets sealed with the workers' key. */
+export function sealed(params: Record<string, string>): Record<string, string> {
+  return sealParams(key, params);
+}
+
 /** Real workflows and activities on the shared Temporal server, in a namespace of their own. */
 export async function startWorker(): Promise<Harness> {
   setInstallation(randomUUID());
@@ -43,10 +48,7 @@ export type Destination = {
 
 export async function makeDestination(mode: 'mariadb' | 'singlestore'): Promise<Destination> {
   const server = inject('destination');
-  const proxy =
-    mode === 'singlestore'
-      ? await startSingleStoreProxy({ backend: { host: server.host, port: server.port } })
-      : undefined;
+  const proxy = mode === 'singlestore' ? await startSingleStoreProxy({ backend: address(server) }) : undefined;
   const db = `dst_${randomUUID().slice(0, 8)}`;
   const query = async <T>(sql: string): Promise<T[]> => {
     const client = await mysql.createConnection({
@@ -92,7 +94,7 @@ export async function startPipeline(
     ['source', source.params],
     ['destination', target.params],
   ] as const) {
-    const argument = { side, params: sealParams(key, params), fingerprint: side, revision: 0, unknown: [] };
+    const argument = { side, params: sealed(params), fingerprint: side, revision: 0, unknown: [] };
     await handle.executeUpdate(updates.setConnection, { args: [argument] });
   }
   for (const table of tables) await choose(handle, source, table);
