@@ -7,6 +7,9 @@ import { shortWorkflow } from './short-workflow.ts';
 import type { Link } from './temporal-link.ts';
 import { openRunProgress, pastRun } from './temporal-runs.ts';
 
+/** Argument of an update; the key is also the update's id, so that a repeated call finds the first one. */
+type Update = { readonly idempotencyKey?: string; readonly [field: string]: unknown };
+
 /** `Pipelines` on Temporal. `zone`: in which new pipelines reckon their schedules. */
 export function temporalPipelines(link: Link, zone: string): Pipelines {
   const { client, ask } = link;
@@ -30,11 +33,7 @@ export function temporalPipelines(link: Link, zone: string): Pipelines {
       client.workflow.getHandle(pipelineId(pipeline)).query<T, unknown[]>(name, ...args),
     );
   }
-  function update<R>(
-    { pipeline, key }: Asked,
-    name: string,
-    argument: { readonly idempotencyKey?: string },
-  ): Promise<R> {
+  function update<R>({ pipeline, key }: Asked, name: string, argument: Update): Promise<R> {
     const updateId = argument.idempotencyKey;
     const options = { args: [argument] as [unknown], ...(updateId === undefined ? {} : { updateId }) };
     const call = () => client.workflow.getHandle(pipelineId(pipeline)).executeUpdate<R, [unknown]>(name, options);
@@ -86,7 +85,7 @@ export function temporalPipelines(link: Link, zone: string): Pipelines {
         throw error;
       }
     },
-    noteConnection: (pipeline, note) => update({ pipeline, key: '' }, updates.noteConnection, { ...note }),
+    noteConnection: (pipeline, note) => update({ pipeline, key: '' }, updates.noteConnection, note),
     setLicence: (asked, change) => update(asked, updates.setLicence, change),
     setSchedule: (asked, change) => update(asked, updates.setSchedule, change),
     setScheduler: (asked, change) => update(asked, updates.setScheduler, change),
