@@ -94,7 +94,7 @@ describe.each(cases)('table settings, %s to %s', (_name, mode, seed) => {
     expect(big?.error?.message).toContain('id');
   });
 
-  it('types change a column at the destination, and a value that does not fit fails the table by row and column', async () => {
+  it('types change a column at the destination', async () => {
     const good = await startPipeline(harness, source, target, [
       { name: 'big', options: { types: { a: 'BIGINT', c: 'VARCHAR(40)' } } },
     ]);
@@ -105,7 +105,9 @@ describe.each(cases)('table settings, %s to %s', (_name, mode, seed) => {
     expect(types.map((column) => column.t)).toEqual(['bigint', 'varchar']);
     const [row] = await target.query<Record<string, string>>(`select c from \`${target.db}\`.big where id = 5`);
     expect(row).toEqual({ c: '0.05' });
+  });
 
+  it('a value that does not fit fails the table by key and column, and the others go on', async () => {
     const bad = await startPipeline(harness, source, target, [
       { name: 'big', options: { types: { a: 'TINYINT' } } },
       { name: 'keyless' },
