@@ -18,38 +18,38 @@ export async function splitTable(
   const columns = index ? boundColumns(index, found) : [];
   const first = columns[0];
   if (!index || !first) return { ranges: [EVERYTHING], replace: false };
-  const target: Target = {
-    name: `${quoteName(table.ref.schema)}.${quoteName(table.ref.name)}`,
-    index: index.name,
-    rows: found.rows,
-    bytes: found.bytes,
-    chunkBytes,
-  };
+  const name = `${quoteName(table.ref.schema)}.${quoteName(table.ref.name)}`;
+  const rows = await currentRows(connection, name, found, chunkBytes);
+  const rowBytes = found.rows > 100 ? found.bytes / found.rows : ROW_BYTES;
+  const chunks = Math.min(MOST_CHUNKS, Math.round((rows * rowBytes) / chunkBytes));
+  if (chunks < 2) return { ranges: [EVERYTHING], replace: false };
+  const target: Target = { name, index: index.name, rows, wanted: Math.ceil(rows / chunks) };
   const bounds =
     (isInteger(first) ? await integerBounds(connection, target, first.name, index.parts.length > 1) : null) ??
     (await hopBounds(connection, target, columns));
   return { ranges: ranges(index.name, columns, bounds), replace: false };
 }
 
-/** Statistics, which may lag behind; `rows` and `bytes` of the table, `chunkBytes` wanted. */
-type Target = {
-  readonly name: string;
-  readonly index: string;
-  readonly rows: number;
-  readonly bytes: number;
-  readonly chunkBytes: number;
-};
+/** A table with a rough number of its rows, and how many a chunk should have. */
+type Target = { readonly name: string; readonly index: string; readonly rows: number; readonly wanted: number };
 type Bound = readonly string[];
 
 const MOST_CHUNKS = 20_000;
 /** Assumed where the statistics show no rows yet. */
 const ROW_BYTES = 200;
+/** So many rows are counted in a fraction of a second. */
+const COUNTED_MOST = 2_000_000;
 
-/** Rows that a chunk should have; Infinity when one chunk will do. */
-function chunkRows(target: Target, rows: number): number {
-  const rowBytes = target.rows > 100 ? target.bytes / target.rows : ROW_BYTES;
-  const chunks = Math.min(MOST_CHUNKS, Math.round((rows * rowBytes) / target.chunkBytes));
-  return chunks < 2 ? Number.POSITIVE_INFINITY : Math.ceil(rows / chunks);
+/** Statistics of a table that was just filled show an empty one: a table that looks small is counted, up to a limit. */
+async function currentRows(
+  connection: Connection,
+  name: string,
+  found: CatalogTable,
+  chunkBytes: number,
+): Promise<number> {
+  if (found.bytes >= 2 * chunkBytes) return found.rows;
+  const [row] = await connection.query(`select count(*) from (select 1 from ${name} limit ${COUNTED_MOST}) as counted`);
+  return Math.max(found.rows, Number(row?.[0] ?? '0'));
 }
 
 function ranges(index: string, columns: readonly CatalogColumn[], bounds: readonly Bound[]): string[] {
@@ -117,12 +117,9 @@ async function integerBounds(
     return Math.max(0, ...rows.map((one) => Number(one.at(one.length > 10 ? -3 : -2) ?? 0)));
   }
 
-  // Statistics of a table that was just filled show no rows yet.
-  const total = Math.max(target.rows, await estimate(least, most));
-  const wanted = chunkRows(target, total);
-  if (wanted === Number.POSITIVE_INFINITY) return [];
-  if (total / span >= 0.5 && !composite) {
-    const chunks = Math.ceil(total / wanted);
+  const { rows, wanted } = target;
+  if (rows / span >= 0.5 && !composite) {
+    const chunks = Math.ceil(rows / wanted);
     return Array.from({ length: chunks - 1 }, (_, at) => [
       String(least + (BigInt(at + 1) * (most - least)) / BigInt(chunks)),
     ]);
@@ -140,10 +137,10 @@ async function integerBounds(
     await cut(low, middle, await estimate(low, middle));
     await cut(middle + 1n, high, await estimate(middle + 1n, high));
   }
-  await cut(least, most, total);
+  await cut(least, most, rows);
   if (fat && composite) return null;
   // An estimate may be twice what is there: what counts is a piece's share.
-  const share = total / pieces.reduce((sum, piece) => sum + piece.rows, 1);
+  const share = rows / pieces.reduce((sum, piece) => sum + piece.rows, 1);
   const bounds: Bound[] = [];
   let held = 0;
   for (const piece of pieces) {
@@ -158,8 +155,7 @@ async function integerBounds(
 
 /** Bounds by hops over the index in the server's own order, each to the entry `rows` further. Reads the index once. */
 async function hopBounds(connection: Connection, target: Target, columns: readonly CatalogColumn[]): Promise<Bound[]> {
-  const wanted = chunkRows(target, target.rows);
-  if (wanted === Number.POSITIVE_INFINITY) return [];
+  const { wanted } = target;
   const names = columns.map((column) => quoteName(column.name));
   const cuts = columns.map(cutExpression);
   const bounds: Bound[] = [];
