@@ -1,0 +1,92 @@
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { type Progress, queries } from '../../src/workflows/messages.ts';
+import type { Harness } from '../workflows/harness.ts';
+import {
+  type Destination,
+  expectClean,
+  expectGood,
+  expectSame,
+  makeDestination,
+  runFull,
+  selection,
+  startPipeline,
+  startWorker,
+} from './run.ts';
+import { type SeededSource, seedMysql, seedPostgres } from './sources.ts';
+
+const TABLES = 1000;
+
+const cases: readonly (readonly [string, () => Promise<SeededSource>])[] = [
+  ['PostgreSQL 18', () => seedPostgres(inject('postgres18'), 10)],
+  ['MariaDB 10.11', () => seedMysql(inject('mariadb'), 10)],
+];
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await startWorker();
+});
+afterAll(() => harness?.stop());
+
+describe.each(cases)('%s at size', (_name, seed) => {
+  let source: SeededSource;
+  let target: Destination;
+  beforeAll(async () => {
+    [source, target] = await Promise.all([seed(), makeDestination('mariadb')]);
+  });
+  afterAll(async () => {
+    await source?.drop();
+    await target?.drop();
+  });
+
+  it(`copies ${TABLES} tables, one of them broken, in one run with few activities`, async () => {
+    const names = Array.from({ length: TABLES }, (_, n) => `many_${n}`);
+    for (let at = 0; at < TABLES; at += 200) {
+      await source.run(
+        names
+          .slice(at, at + 200)
+          .map(
+            (name, n) =>
+              `create table ${name} (id int primary key, v varchar(20)); insert into ${name} values (${at + n}, 'x'), (-1, null);`,
+          )
+          .join('\n'),
+      );
+    }
+    const handle = await startPipeline(
+      harness,
+      source,
+      target,
+      [...names, 'not_there'].map((name) => ({ name })),
+    );
+    const run = await runFull(handle, 400_000);
+    expect(run).toMatchObject({ state: 'succeeded', rows: { loaded: 2 * TABLES } });
+    expect((await selection(handle)).filter((table) => table.state !== 'loaded').map((table) => table.name)).toEqual([
+      'not_there',
+    ]);
+    await expectSame(source, target, [names[0] as string, names[499] as string, names[TABLES - 1] as string]);
+    const [count] = await target.query<{ n: number }>(
+      `select count(*) as n from information_schema.tables where table_schema = '${target.db}' and table_name like 'many\\_%'`,
+    );
+    expect(Number(count?.n)).toBe(TABLES);
+    await expectClean(target);
+    const child = harness.client.workflow.getHandle(`${handle.workflowId}/full/1`);
+    expect((await child.query<Progress>(queries.progress)).tablesFailed).toBe(1);
+    expect((await child.fetchHistory()).events?.length).toBeLessThan(1000);
+  }, 420_000);
+
+  it('carries a cell of 64 MB, byte for byte', async () => {
+    const make =
+      source.kind === 'postgres'
+        ? 'create table huge (id int primary key, t text, b bytea)'
+        : 'create table huge (id int primary key, t longtext, b longblob)';
+    await source.run(make);
+    const size = 64 * 1024 * 1024;
+    const fill =
+      source.kind === 'postgres'
+        ? `insert into huge values (1, repeat(E'a\\tb\\\\c😀\\n', ${size / 10}), null), (2, null, decode(repeat('00ff0a5c09', ${size / 20}), 'hex'))`
+        : `insert into huge values (1, repeat('a\\tb\\\\c😀\\n', ${size / 10}), null), (2, null, repeat(x'00ff0a5c09', ${size / 20}))`;
+    await source.run(fill);
+    const handle = await startPipeline(harness, source, target, [{ name: 'huge' }]);
+    await expectGood(handle, await runFull(handle));
+    await expectSame(source, target, ['huge']);
+  }, 180_000);
+});
