@@ -1,5 +1,6 @@
 // npm run demo: private databases, the product, a sample database, the documented calls, a comparison by content. Stays
-// up until Ctrl-C; `--exit` ends after the comparison, `--rows N` sets the size of the large table.
+// up until Ctrl-C; `--exit` ends after the comparison, `--rows N` sets the size of the large table, `--only postgres` or
+// `--only mysql` copies one source.
 import { parseArgs } from 'node:util';
 import type { Comparison } from './compare.ts';
 import { apiClient } from './demo/api-client.ts';
@@ -11,7 +12,9 @@ import { installedMajor, startPostgres } from './servers/postgres.ts';
 import type { Server } from './servers/server.ts';
 import { dockerAnswers, startSinglestore } from './servers/singlestore.ts';
 
-const { values: flags } = parseArgs({ options: { exit: { type: 'boolean' }, rows: { type: 'string' } } });
+const { values: flags } = parseArgs({
+  options: { exit: { type: 'boolean' }, rows: { type: 'string' }, only: { type: 'string' } },
+});
 const largeRows = Number(flags.rows ?? 1_000_000);
 
 const started: { stop(): Promise<void> }[] = [];
@@ -79,6 +82,7 @@ async function run(): Promise<boolean> {
   ];
   const summary: { pipeline: DemoPipeline; copy: CopyResult; comparisons: Comparison[] }[] = [];
   for (const [base, pipeline] of pipelines) {
+    if (flags.only !== undefined && flags.only !== pipeline.kind) continue;
     say(`\n== ${pipeline.title}: ${product.url}${base}`);
     if (base.startsWith('/pipelines')) await createPipeline(product.url, 'shop');
     const copy = await configureAndExtract(apiClient(product.url + base, say), pipeline, say);

@@ -97,8 +97,8 @@ function address({ host, port, user, password }: ServerInfo) {
 }
 
 async function watch(api: ApiClient, started: number, say: (line: string) => void): Promise<Run> {
-  const shown = new Map<string, string>();
-  let [lastRows, lastAt] = [0, started];
+  const shown = new Map<string, number>();
+  let lastAt = started;
   for (let id: number | undefined; ; await delay(500)) {
     if (id === undefined) {
       const { runs } = (await api.get('/runs', 'quiet')) as { runs: { id: number; operation: string }[] };
@@ -106,22 +106,24 @@ async function watch(api: ApiClient, started: number, say: (line: string) => voi
       if (id === undefined) continue;
     }
     const run = (await api.get(`/runs/${id}`, 'quiet')) as Run;
-    for (const table of run.tables) {
-      const text = `${table.state}${table.rows === null ? '' : ` ${grouped(table.rows)} rows`}`;
-      if (shown.get(table.name) === text || (table.state !== 'loading' && table.rows === null)) continue;
-      shown.set(table.name, text);
-      say(`  ${seconds(started)}  ${table.name.padEnd(14)} ${text}`);
-    }
     const ended = !['queued', 'running'].includes(run.state);
     const now = Date.now();
-    if (run.rows.loaded > lastRows && (now - lastAt >= 1_000 || ended)) {
-      const rate = (run.rows.loaded - lastRows) / ((now - lastAt) / 1000);
-      say(
-        `  ${seconds(started)}  all tables     ${grouped(run.rows.loaded)} rows, ${grouped(Math.round(rate))} rows/s`,
-      );
-      [lastRows, lastAt] = [run.rows.loaded, now];
+    if (now - lastAt < 1_000 && !ended) continue;
+    const at = `  ${((now - started) / 1000).toFixed(1).padStart(6)} s `;
+    for (const { name, rows } of run.tables) {
+      const before = shown.get(name) ?? 0;
+      if (rows === null || rows === before) continue;
+      const rate = Math.round((rows - before) / ((now - lastAt) / 1000));
+      say(`${at} ${name.padEnd(14)} ${grouped(rows).padStart(9)} rows  ${grouped(rate).padStart(9)} rows/s`);
+      shown.set(name, rows);
     }
-    if (ended) return run;
+    lastAt = now;
+    if (!ended) continue;
+    const rate = Math.round((run.rows.loaded * 1000) / (now - started));
+    say(
+      `${at} ${run.state.padEnd(14)} ${grouped(run.rows.loaded).padStart(9)} rows  ${grouped(rate).padStart(9)} rows/s`,
+    );
+    return run;
   }
 }
 
@@ -130,10 +132,6 @@ function troubles(run: Run): string {
   return [run.error?.message, ...tables.map((table) => `${table.name}: ${table.error?.message}`)]
     .filter(Boolean)
     .join('; ');
-}
-
-function seconds(since: number): string {
-  return `${((Date.now() - since) / 1000).toFixed(1).padStart(6)} s`;
 }
 
 /** 1234567 as people read it. */
