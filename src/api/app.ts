@@ -62,7 +62,9 @@ export function createApp(pipelines: Pipelines, options: AppOptions): OpenAPIHon
     // The path only: a query string or a body may hold what nobody should read in a log.
     const { pathname } = new URL(c.req.url);
     const about = { method: c.req.method, path: pathname, status: c.res.status, ms, requestId: c.get('requestId') };
-    log.info('request', { ...about, ...(c.get('caller') === undefined ? {} : { caller: c.get('caller') }) });
+    // Health checks come every few seconds and say nothing when all is well.
+    const level = open.includes(pathname) && c.res.status === 200 ? log.debug : log.info;
+    level('request', { ...about, ...(c.get('caller') === undefined ? {} : { caller: c.get('caller') }) });
   });
   app.use(async (c, next) => {
     if (authorize !== undefined && !open.includes(c.req.path)) {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isGrpcDeadlineError, WorkflowFailedError } from '@temporalio/client';
 import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio/common';
 import {
@@ -63,7 +64,7 @@ export async function shortWorkflow<N extends Name>(
   >;
   const giveUp = () => handle.cancel().catch(() => undefined);
   try {
-    return await Promise.race([result, worksOn(link, workflowId, began, result)]);
+    return await Promise.race([result, taken(link, handle, result)]);
   } catch (error) {
     result.catch(() => undefined);
     if (error instanceof Problem) {
@@ -82,21 +83,27 @@ export async function shortWorkflow<N extends Name>(
 }
 
 /** Rejects when no worker has taken the workflow after a while; otherwise leaves the result to the other promise. */
-async function worksOn(link: Link, workflowId: string, began: number, result: Promise<unknown>): Promise<never> {
-  let ended = false;
-  const end = result.then(
-    () => {
-      ended = true;
-    },
-    () => {
-      ended = true;
-    },
-  );
-  await Promise.race([end, new Promise((resolve) => setTimeout(resolve, doubtMs).unref())]);
-  if (!ended && !(await link.working(began, workflowId).catch(() => false))) {
-    throw unavailable('No worker takes work. Start one (flow-ingest worker), or look at its log.');
+async function taken(
+  link: Link,
+  handle: { describe(): Promise<{ historyLength: number }> },
+  result: Promise<unknown>,
+): Promise<never> {
+  const doubt = new AbortController();
+  const ended = result.then(isTrue, isTrue);
+  const open = !(await Promise.race([ended, delay(doubtMs, false, { signal: doubt.signal }).catch(() => true)]));
+  doubt.abort();
+  if (open) {
+    const described = await link.soon(() => handle.describe(), 1_000).catch(() => undefined);
+    // Two events: started, first task scheduled. A worker that takes the task adds the third.
+    if (described !== undefined && described.historyLength <= 2) {
+      throw unavailable('No worker takes work. Start one (flow-ingest worker), or look at its log.');
+    }
   }
   return new Promise<never>(() => undefined);
+}
+
+function isTrue(): boolean {
+  return true;
 }
 
 function failure(name: Name, error: WorkflowFailedError): Problem {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   Client,
   Connection,
@@ -16,30 +17,36 @@ import { unavailable } from './health.ts';
 import type { Health } from './pipelines.ts';
 import { Problem } from './problem.ts';
 
+/** The workflow that a call waits for, and the client's idempotency key to tell back. */
+type About = { readonly workflowId?: string; readonly key?: string };
+
 /** Towards one Temporal namespace: calls with deadlines, and what their failures mean to a client of the API. */
 export type Link = {
   readonly client: Client;
   /**
    * Makes a call within time: an unreachable Temporal or absent worker is 503 within 5 s, a busy system gets 10 s, then 504 with `key`.
-   * The call may be made more than once and must be safe to repeat. `about`: the workflow it waits for.
+   * The call may be made more than once and must be safe to repeat.
    */
-  ask<T>(
-    call: () => Promise<T>,
-    about: { readonly workflowId?: string; readonly key?: string; readonly withinMs?: number },
-  ): Promise<T>;
-  /** True if some worker has taken work since then. */
-  working(since: number, workflowId?: string): Promise<boolean>;
+  ask<T>(call: () => Promise<T>, about?: About): Promise<T>;
+  /** Makes a call whose failure doesn't matter, once. */
+  soon<T>(call: () => Promise<T>, ms: number): Promise<T>;
   health(): Promise<Health>;
   close(): Promise<void>;
 };
 
-const firstMs = 3_500;
+const late = Symbol('no answer before the deadline');
+
+const firstMs = 3_000;
+const secondMs = 4_400;
 const allMs = 10_000;
+const pauseMs = 200;
 const probeMs = 1_000;
 /** For so long a failed call answers for those that follow. */
 const downMs = 1_500;
 /** Pollers renew themselves every minute. */
 const pollerMs = 70_000;
+/** The server's clock may differ a little from ours. */
+const clockMs = 500;
 
 const noWorker = 'No worker takes work. Start one (flow-ingest worker), or look at its log.';
 
@@ -59,6 +66,7 @@ export function connectTemporal(config: Config): Link {
     },
   });
   const { namespace } = config.temporal;
+  const service = connection.workflowService;
   const client = new Client({ connection, namespace, workflow: { queryRejectCondition: 'NOT_OPEN' } });
   let down: { readonly at: number; readonly problem: Problem } | undefined;
 
@@ -68,80 +76,69 @@ export function connectTemporal(config: Config): Link {
     return problem;
   }
 
-  async function lastPoll(queue: string): Promise<number> {
-    const { pollers } = await connection.withDeadline(Date.now() + probeMs, () =>
-      connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType: 1 }),
-    );
-    return Math.max(0, ...(pollers ?? []).map(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000));
-  }
+  const within = <T>(ms: number, call: () => Promise<T>) => connection.withDeadline(Date.now() + ms, call);
+  const pollers = async () => {
+    const taskQueue = { name: queues.ingest };
+    const answer = await within(probeMs, () => service.describeTaskQueue({ namespace, taskQueue, taskQueueType: 1 }));
+    return (answer.pollers ?? []).map(({ identity, lastAccessTime: at }) => ({
+      identity,
+      at: Number(at?.seconds ?? 0) * 1000 + Number(at?.nanos ?? 0) / 1e6,
+    }));
+  };
+  const reachable = () => within(probeMs / 2, () => service.getSystemInfo({})).then(isTrue, isFalse);
+  /** A poller that took work has asked for more since. */
+  const working = async (since: number) => (await pollers()).some(({ at }) => at >= since - clockMs);
 
-  /** The queue of the worker that holds a workflow in memory: its work doesn't pass the common queue. */
-  async function stickyQueue(workflowId: string): Promise<string | undefined> {
-    const { history } = await connection.withDeadline(Date.now() + probeMs, () =>
-      connection.workflowService.getWorkflowExecutionHistoryReverse({
-        namespace,
-        execution: { workflowId },
-        maximumPageSize: 20,
-      }),
-    );
-    const scheduled = history?.events?.find((event) => event.workflowTaskScheduledEventAttributes);
-    return scheduled?.workflowTaskScheduledEventAttributes?.taskQueue?.name ?? undefined;
-  }
-
-  async function working(since: number, workflowId?: string): Promise<boolean> {
-    // Times of the server have whole seconds here, and its clock may differ a little.
-    const fresh = since - 2_000;
-    if ((await lastPoll(queues.ingest)) >= fresh) return true;
-    const sticky = workflowId === undefined ? undefined : await stickyQueue(workflowId).catch(() => undefined);
-    return sticky !== undefined && (await lastPoll(sticky)) >= fresh;
-  }
-
-  async function ask<T>(call: () => Promise<T>, about: Parameters<Link['ask']>[1]): Promise<T> {
+  /**
+   * Without an answer at first: is Temporal there? Is a worker, if not the one that holds the workflow in memory? Only when both are,
+   * the system is busy and may take its time.
+   */
+  async function ask<T>(call: () => Promise<T>, { workflowId, key }: About = {}): Promise<T> {
     const began = Date.now();
-    const limit = about.withinMs ?? allMs;
     if (down !== undefined && began - down.at < downMs) throw down.problem;
-    for (let deadline = began + Math.min(firstMs, limit); ; ) {
+    const first = await attempt(call, began + firstMs);
+    if (first !== late) return first;
+    if (!(await reachable())) throw isDown(noTemporal);
+    if (workflowId !== undefined) {
+      // The server would wait ten seconds for a dead worker before it gives the workflow to another.
+      const forget = () => service.resetStickyTaskQueue({ namespace, execution: { workflowId } });
+      await within(probeMs / 2, forget).catch(() => undefined);
+    }
+    const asked = Date.now();
+    const second = await attempt(call, began + secondMs);
+    if (second !== late) return second;
+    if (!(await working(asked).catch(() => false))) throw isDown(noWorker);
+    const last = await attempt(call, began + allMs);
+    if (last === late) throw tooLate(key);
+    return last;
+  }
+
+  /** Makes a call until its deadline, again and again while Temporal is away or turns it away. */
+  async function attempt<T>(call: () => Promise<T>, deadline: number): Promise<T | typeof late> {
+    for (;;) {
       try {
         const answer = await connection.withDeadline(deadline, call);
         down = undefined;
         return answer;
       } catch (error) {
         const kind = kindOf(error);
-        const spent = Date.now() - began;
         if (kind === 'no_worker') throw isDown(noWorker);
-        if (kind === 'away' && spent >= Math.min(firstMs, limit) - 300) throw isDown(noTemporal);
-        if (kind === 'late' && !(await working(began, about.workflowId).catch(() => false)))
-          throw isDown(await whatIsAway());
         if (kind === 'other') throw problemOf(error);
-        if (kind !== 'away' && spent >= limit - 200) throw tooLate(about.key);
-        if (kind !== 'away') deadline = began + limit;
-        await new Promise((resolve) => setTimeout(resolve, kind === 'late' ? 0 : 200));
+        if (kind === 'late') return late;
+        if (Date.now() + pauseMs > deadline) {
+          if (kind === 'away') throw isDown(noTemporal);
+          return late;
+        }
+        await delay(pauseMs);
       }
     }
-  }
-
-  async function whatIsAway(): Promise<string> {
-    const reachable = await connection
-      .withDeadline(Date.now() + 500, () => connection.workflowService.getSystemInfo({}))
-      .then(
-        () => true,
-        () => false,
-      );
-    return reachable ? noWorker : noTemporal;
   }
 
   let seen: { readonly at: number; readonly health: Promise<Health> } | undefined;
   async function probe(): Promise<Health> {
     try {
-      const { pollers } = await connection.withDeadline(Date.now() + 2 * probeMs, () =>
-        connection.workflowService.describeTaskQueue({
-          namespace,
-          taskQueue: { name: queues.ingest },
-          taskQueueType: 1,
-        }),
-      );
-      const since = (Date.now() - pollerMs) / 1000;
-      const live = (pollers ?? []).filter(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) >= since);
+      const since = Date.now() - pollerMs;
+      const live = (await pollers()).filter(({ at }) => at >= since);
       const workers = new Set(live.map(({ identity }) => identity)).size;
       if (workers === 0) return { ok: false, temporal: true, hint: noWorker };
       if (down !== undefined && Date.now() - down.at < downMs)
@@ -157,7 +154,7 @@ export function connectTemporal(config: Config): Link {
   return {
     client,
     ask,
-    working,
+    soon: (call, ms) => within(ms, call),
     health: () => {
       if (seen === undefined || Date.now() - seen.at > probeMs) seen = { at: Date.now(), health: probe() };
       return seen.health;
@@ -165,6 +162,9 @@ export function connectTemporal(config: Config): Link {
     close: () => connection.close(),
   };
 }
+
+const isTrue = () => true;
+const isFalse = () => false;
 
 type Kind = 'away' | 'late' | 'busy' | 'no_worker' | 'other';
 

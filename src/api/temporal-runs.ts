@@ -8,12 +8,12 @@ const operations: readonly Operation[] = ['full', 'syncnew', 'syncstruct', 'delt
 const withinMs = 2_000;
 
 /** What an open run's workflow knows, plus what its activities have in flight: chunks count only when they are committed. */
-export async function openRunProgress({ client, ask }: Link, pipeline: string, run: Run): Promise<Progress | null> {
+export async function openRunProgress({ client, soon }: Link, pipeline: string, run: Run): Promise<Progress | null> {
   const workflowId = runWorkflowId(pipeline, run.operation, run.id);
   const handle = client.workflow.getHandle(workflowId);
   const [progress, described] = await Promise.all([
-    ask(() => handle.query<Progress>(queries.progress), { workflowId, withinMs }),
-    ask(() => handle.describe(), { workflowId, withinMs }),
+    soon(() => handle.query<Progress>(queries.progress), withinMs),
+    soon(() => handle.describe(), withinMs),
   ]);
   const inFlight = (described.raw.pendingActivities ?? []).flatMap(({ heartbeatDetails }) => {
     const [payload] = heartbeatDetails?.payloads ?? [];
