@@ -1,8 +1,9 @@
 import { cancellationSignal } from '@temporalio/activity';
 import { isPermanent, StructureChanged, Superseded } from '../drivers/errors.ts';
-import type { Table, TableError } from '../drivers/model.ts';
+import type { Batch, ChunkRead, Table, TableError } from '../drivers/model.ts';
 import type { LoadHeartbeat } from '../workflows/messages.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
+import { arisenAt } from './failure.ts';
 import type { PlannedTable } from './plan.ts';
 
 /** Some chunks of one table, or all chunks of several small ones (DESIGN.md §4, portion). */
@@ -100,7 +101,6 @@ async function loadChunk(
   const signal = cancellationSignal();
   const claim = await at('destination', () => destination.claimChunk(database, item.id, item.load, chunk));
   if (!claim) return { rows: 0, bytes: 0 };
-  const target = { database, table, replace: item.replace };
   let last = 0;
   const progress = (rows: number, bytes: number): void => {
     const now = Date.now();
@@ -109,12 +109,29 @@ async function loadChunk(
     const details: LoadHeartbeat = { table: item.ref, rows, bytes };
     beat(details);
   };
+  const read = () => fromSource(source.read(table, item.options.where, claim.range, signal));
+  const target = { database, table, replace: item.replace, reread: read };
   try {
-    const batches = source.read(table, item.options.where, claim.range, signal);
-    return await at('destination', () => destination.loadChunk(target, claim, batches, progress, signal));
+    return await at('destination', () => destination.loadChunk(target, claim, read(), progress, signal));
+  } catch (error) {
+    // A zombie attempt that woke up may have taken the chunk from the attempt that counts: whether the load still is ours, the next
+    // attempt's claim decides.
+    if (error instanceof Superseded) throw new Error(error.message);
+    throw error;
   } finally {
     // What was in flight is committed or gone: shown as uncommitted it would count twice.
     beat({ table: item.ref, rows: 0, bytes: 0 } satisfies LoadHeartbeat);
+  }
+}
+
+/** Marks what goes wrong while rows are pulled as the source's. */
+async function* fromSource(
+  batches: AsyncGenerator<Batch, ChunkRead, undefined>,
+): AsyncGenerator<Batch, ChunkRead, undefined> {
+  try {
+    return yield* batches;
+  } catch (error) {
+    throw arisenAt('source', error);
   }
 }
 
