@@ -1,15 +1,11 @@
-import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { bundleWorkflowCode, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createConnections } from './activities/connections.ts';
 import { createBulkActivities, createQuickActivities } from './activities/index.ts';
 import { setInstallation } from './activities/names.ts';
 import { type Config, readSecretKey } from './config.ts';
 import type { Log } from './log.ts';
 import { temporalOptions } from './temporal-options.ts';
+import { workflowBundle } from './workflow-bundle.ts';
 import { queues } from './workflows/messages.ts';
 
 /** Portions that one process loads at a time: each keeps a core of the destination busy. */
@@ -61,23 +57,4 @@ export async function runWorker(config: Config, log: Log): Promise<void> {
   } finally {
     await connection.close();
   }
-}
-
-/** The bundled workflow code, built when its sources have changed since; several workers may do so at once. */
-export async function workflowBundle(dataDir: string): Promise<string> {
-  const folder = fileURLToPath(new URL('./workflows/', import.meta.url));
-  const hash = createHash('sha256').update(process.version);
-  for (const name of (await readdir(folder)).sort()) hash.update(name).update(await readFile(join(folder, name)));
-  for (const name of ['./codes.ts', './options.ts', '../package-lock.json']) {
-    const file = fileURLToPath(new URL(name, import.meta.url));
-    if (existsSync(file)) hash.update(await readFile(file));
-  }
-  const path = join(dataDir, `workflows-${hash.digest('hex').slice(0, 16)}.js`);
-  if (existsSync(path)) return path;
-  const { code } = await bundleWorkflowCode({ workflowsPath: join(folder, 'index.ts') });
-  await mkdir(dataDir, { recursive: true });
-  const draft = `${path}.${process.pid}`;
-  await writeFile(draft, code);
-  await rename(draft, path);
-  return path;
 }
