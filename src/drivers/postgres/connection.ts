@@ -1,0 +1,211 @@
+import { readFile } from 'node:fs/promises';
+import type { ConnectionOptions } from 'node:tls';
+import pg from 'pg';
+import { Misconfigured } from '../errors.ts';
+import type { Params } from '../model.ts';
+import { explained } from './failure.ts';
+
+/** A source's connections and what every part of the driver needs to know about its server. */
+export type Server = {
+  readonly pool: pg.Pool;
+  /** `server_version_num`: 150018 is 15.18. */
+  readonly version: number;
+  readonly versionText: string;
+  readonly database: string;
+  readonly user: string;
+  /** Digits after the point of `money`, which follow the server's lc_monetary. */
+  readonly moneyScale: number;
+  /** Connections in use, so that closing can end them. */
+  readonly busy: Set<Session>;
+};
+
+/** A connection in use, with what is needed to end its backend from another one. */
+export type Session = pg.PoolClient & { readonly backend: { readonly pid: number; readonly started: string } };
+
+/**
+ * Settings that fix how values print: EXACTNESS.md §9, drivers.md §2.2. `row_security = off` makes a filtered read an error instead of
+ * a silent loss of rows. jit costs more than it gains on copies. extra_float_digits above 0 is the shortest exact text from 12 on.
+ */
+const SETTINGS: readonly (readonly [since: number, statement: string])[] = [
+  [0, "set client_encoding = 'UTF8'"],
+  [0, 'set statement_timeout = 0'],
+  [0, 'set idle_in_transaction_session_timeout = 0'],
+  [140000, 'set idle_session_timeout = 0'],
+  [170000, 'set transaction_timeout = 0'],
+  [0, "set lock_timeout = '60s'"],
+  [0, "set datestyle = 'ISO'"],
+  [0, "set intervalstyle = 'iso_8601'"],
+  [0, "set timezone = 'UTC'"],
+  [0, 'set extra_float_digits = 3'],
+  [0, "set bytea_output = 'hex'"],
+  [0, 'set standard_conforming_strings = on'],
+  [0, 'set row_security = off'],
+  [110000, 'set jit = off'],
+];
+
+/** Connects with the documented parameters; the first connection proves login and version. Throws `AccessDenied`, `Misconfigured`. */
+export async function connect(params: Params, signal: AbortSignal): Promise<Server> {
+  const { host = '', port = '5432', uid: user = '', pwd: password = '' } = params;
+  const database = params['db'] || 'postgres';
+  if (host === '' || user === '') throw new Misconfigured('A PostgreSQL source needs `host` and `uid`.', 'Set them.');
+  const about = { server: `${host}:${port}`, user };
+  const base = {
+    host,
+    port: Number(port),
+    user,
+    password,
+    database,
+    application_name: 'flow-ingest',
+    connectionTimeoutMillis: 20_000,
+    keepAlive: true,
+  };
+  return explained(about, async () => {
+    signal.throwIfAborted();
+    const ssl = await tls(params);
+    const config = { ...base, ssl: ssl === 'prefer' ? await preferred(base) : ssl };
+    const pool = new pg.Pool({ ...config, max: 64, idleTimeoutMillis: 10_000, allowExitOnIdle: true });
+    // An idle connection that the server closes must not end the process; the next use opens a new one.
+    pool.on('error', () => {});
+    try {
+      return await greet(pool, database, user);
+    } catch (error) {
+      await pool.end();
+      throw error;
+    }
+  });
+}
+
+async function greet(pool: pg.Pool, database: string, user: string): Promise<Server> {
+  const client = await pool.connect();
+  try {
+    const { rows } = await client.query<{ num: string; text: string; money: number }>(
+      `select current_setting('server_version_num') as num, current_setting('server_version') as text, scale(1::money::numeric) as money`,
+    );
+    const row = rows[0] as (typeof rows)[0];
+    const version = Number(row.num);
+    if (version < 100000)
+      throw new Misconfigured(
+        `PostgreSQL ${row.text} is too old: 10 is the oldest that can be copied.`,
+        'Upgrade the server.',
+      );
+    return { pool, version, versionText: row.text, database, user, moneyScale: row.money, busy: new Set() };
+  } finally {
+    client.release();
+  }
+}
+
+/** Lends a connection with the fixed settings; it is closed instead of reused when `work` fails. */
+export async function withSession<T>(server: Server, work: (session: Session) => Promise<T>): Promise<T> {
+  const session = await takeSession(server);
+  let failed = true;
+  try {
+    const result = await work(session);
+    failed = false;
+    return result;
+  } finally {
+    giveBack(server, session, failed);
+  }
+}
+
+/** Takes a connection out of the pool; the caller gives it back with `giveBack`. */
+export async function takeSession(server: Server): Promise<Session> {
+  const client = (await server.pool.connect()) as pg.PoolClient & { backend?: Session['backend'] };
+  // Without a listener an error between two queries would end the process; the next query reports it.
+  if (client.listenerCount('error') === 0) client.on('error', () => {});
+  if (client.backend === undefined) {
+    try {
+      const statements = SETTINGS.filter(([since]) => server.version >= since).map(([, statement]) => statement);
+      await client.query(statements.join(';'));
+      const { rows } = await client.query<{ pid: number; started: string }>(
+        'select pid, backend_start::text as started from pg_stat_activity where pid = pg_backend_pid()',
+      );
+      client.backend = rows[0] ?? { pid: 0, started: '' };
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+  }
+  const session = client as Session;
+  server.busy.add(session);
+  return session;
+}
+
+/** Puts a connection back, or closes it (`broken`): nothing of a failed transaction may reach its next user. */
+export function giveBack(server: Server, session: Session, broken: boolean): void {
+  if (!server.busy.delete(session)) return;
+  session.release(broken);
+}
+
+/**
+ * Ends a connection that is in the middle of a query: the socket at once, and the backend too, which would otherwise notice only when it
+ * sends its next row. Never throws.
+ */
+export async function abandon(server: Server, session: Session): Promise<void> {
+  if (!server.busy.delete(session)) return;
+  const { pid, started } = session.backend;
+  const { connection } = session as unknown as { connection: { stream: { destroy(): void } } };
+  connection.stream.destroy();
+  session.release(true);
+  await server.pool
+    .query(
+      'select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2::timestamptz and usename = current_user',
+      [pid, started],
+    )
+    .catch(() => {});
+}
+
+/** Ends all connections, also those in use. */
+export async function close(server: Server): Promise<void> {
+  await Promise.all([...server.busy].map((session) => abandon(server, session)));
+  await server.pool.end();
+}
+
+async function tls(params: Params): Promise<ConnectionOptions | false | 'prefer'> {
+  const mode = params['ssl_mode'] || 'prefer';
+  const ca = params['ssl_ca'];
+  const files = {
+    ...(ca ? { ca: await pem(ca) } : {}),
+    ...(params['ssl_cert'] ? { cert: await pem(params['ssl_cert']) } : {}),
+    ...(params['ssl_key'] ? { key: await pem(params['ssl_key']) } : {}),
+  };
+  switch (mode) {
+    case 'disable':
+      return false;
+    case 'prefer':
+      return files.cert === undefined ? 'prefer' : { ...files, rejectUnauthorized: false };
+    case 'require':
+      return { ...files, rejectUnauthorized: false };
+    case 'verify-ca':
+      return { ...files, rejectUnauthorized: true, checkServerIdentity: () => undefined };
+    case 'verify-full':
+      return { ...files, rejectUnauthorized: true };
+    default:
+      throw new Misconfigured(
+        `ssl_mode "${mode}" is unknown.`,
+        'Use one of disable, prefer, require, verify-ca, verify-full.',
+      );
+  }
+}
+
+async function pem(text: string): Promise<string> {
+  if (text.includes('-----BEGIN')) return text;
+  return readFile(text, 'utf8').catch(() => {
+    throw new Misconfigured('A TLS file can not be read.', 'Give PEM text or the path of a file on the worker.');
+  });
+}
+
+/** TLS if the server offers it, as `prefer` means everywhere; asked once, so that later connections cost no extra attempt. */
+async function preferred(base: pg.ClientConfig): Promise<ConnectionOptions | false> {
+  const ssl = { rejectUnauthorized: false };
+  const probe = new pg.Client({ ...base, ssl });
+  probe.on('error', () => {});
+  try {
+    await probe.connect();
+    return ssl;
+  } catch (error) {
+    if (/does not support SSL/.test(String(error))) return false;
+    throw error;
+  } finally {
+    await probe.end().catch(() => {});
+  }
+}

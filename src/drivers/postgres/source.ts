@@ -1,0 +1,158 @@
+import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
+import type { Described, DescribeRequest, Params, Table, TableError, TableRef } from '../model.ts';
+import type { OpenSource, Source } from '../source.ts';
+import { listSchemas, listTables, type Relation, readRelations } from './catalog.ts';
+import { close, connect, type Server, type Session, withSession } from './connection.ts';
+import { explained, failure } from './failure.ts';
+import { measure } from './measure.ts';
+import { begin, dropSlot, identityOf, slotsOf, writtenEnd } from './position.ts';
+import { check } from './preflight.ts';
+import { unpublish } from './publication.ts';
+import { readRange } from './read.ts';
+import { splitTable } from './split.ts';
+import { quoteTable } from './sql.ts';
+import { describeTable, openKeys } from './table.ts';
+
+/** Opens a PostgreSQL source (10 and later). Options: docs/sources/postgres.md. */
+export const open: OpenSource = async (params, signal) => {
+  const { capture, refuse } = optionsOf(params);
+  const server = await connect(params, signal);
+  const about = { server: `${params['host']}:${params['port'] ?? '5432'}`, user: server.user };
+  const inSession = <T>(work: (session: Session) => Promise<T>): Promise<T> =>
+    explained(about, () => withSession(server, work));
+  const relationsOf = (refs: readonly TableRef[]): Promise<(Relation | undefined)[]> =>
+    inSession((session) => readRelations(session, server.version, refs));
+  // A portion describes its tables and then reads them: the catalog is asked once.
+  const known = new Map<string, Relation>();
+
+  const relationOf = async (table: Table): Promise<Relation> => {
+    const found =
+      known.get(`${table.structure} ${table.storage} ${quoteTable(table.ref)}`) ?? (await relationsOf([table.ref]))[0];
+    if (!found)
+      throw failure({ code: '42P01', message: 'it is gone' }, { table: `${table.ref.schema}.${table.ref.name}` });
+    return found;
+  };
+
+  const source: Source = {
+    server: { product: 'PostgreSQL', version: server.versionText },
+    database: server.database,
+
+    async preflight(refs) {
+      const relations = refs.length === 0 ? [] : await relationsOf(refs);
+      return inSession((session) => check(session, server, refs, relations, capture));
+    },
+
+    schemas: () => inSession(listSchemas),
+
+    tables: (schema) => inSession((session) => listTables(session, schema)),
+
+    async describe(requests) {
+      const relations = await relationsOf(requests.map((request) => request.ref));
+      const described = await inSession((session) => describeAll(session, server, requests, relations));
+      for (const [index, one] of described.entries())
+        if ('table' in one) {
+          const { structure, storage, ref } = one.table;
+          known.set(`${structure} ${storage} ${quoteTable(ref)}`, relations[index] as Relation);
+        }
+      return described;
+    },
+
+    async begin(pipeline, name, tables, waiting, aborted) {
+      if (!capture)
+        return inSession(async (session) => ({
+          position: await writtenEnd(session),
+          slot: '',
+          identity: await identityOf(session),
+        }));
+      const relations = (await relationsOf(tables)).filter((relation) => relation !== undefined);
+      return explained(about, () => begin(server, pipeline, name, relations, waiting, aborted));
+    },
+
+    end: (name) => inSession((session) => dropSlot(session, name)),
+
+    remove: (pipeline) =>
+      inSession(async (session) => {
+        for (const slot of await slotsOf(session, pipeline)) await dropSlot(session, slot);
+        await unpublish(session, pipeline);
+      }),
+
+    written: () => inSession(writtenEnd),
+
+    async split(table, _where, chunkBytes) {
+      const relation = await relationOf(table);
+      return inSession((session) => splitTable(session, server.version, relation, table, chunkBytes));
+    },
+
+    async *read(table, where, range, aborted) {
+      const relation = await relationOf(table);
+      return yield* readRange(server, { table, relation, where, range, refuse }, aborted);
+    },
+
+    [Symbol.asyncDispose]: () => close(server),
+  };
+  return source;
+};
+
+function optionsOf(params: Params): { capture: boolean; refuse: boolean } {
+  const word = (name: string, words: readonly string[]): string => {
+    const value = params[name] || (words[0] as string);
+    if (!words.includes(value))
+      throw new Misconfigured(`${name} "${value}" is unknown.`, `Use one of ${words.join(', ')}.`);
+    return value;
+  };
+  return {
+    capture: word('capture', ['log', 'none']) === 'log',
+    refuse: word('on_unrepresentable', ['rule', 'error']) === 'error',
+  };
+}
+
+async function describeAll(
+  session: Session,
+  server: Server,
+  requests: readonly DescribeRequest[],
+  relations: readonly (Relation | undefined)[],
+): Promise<Described[]> {
+  const toMeasure = requests.map((request, index) => {
+    const relation = relations[index];
+    try {
+      return relation?.readable ? { relation, keys: openKeys(relation, request.options, server) } : undefined;
+    } catch {
+      // Described below, where the same error becomes the table's.
+      return undefined;
+    }
+  });
+  const measurable = toMeasure.filter((one) => one !== undefined).filter((one) => one.keys.length > 0);
+  const measured = await measure(session, measurable);
+  const results: Described[] = [];
+  for (const [index, { ref, options }] of requests.entries()) {
+    try {
+      const relation = relations[index];
+      if (!relation)
+        throw new UnsupportedValue(
+          `There is no table ${ref.schema}.${ref.name}.`,
+          'Check the name; it is case-sensitive.',
+        );
+      const place = measurable.indexOf(toMeasure[index] as (typeof measurable)[number]);
+      const table = describeTable(relation, options, server, measured[place] ?? new Map());
+      if (options.where) await checkWhere(session, server, relation, options.where);
+      results.push({ ref, table });
+    } catch (error) {
+      if (!isPermanent(error)) throw error;
+      results.push({ ref, error: errorOf(error) });
+    }
+  }
+  return results;
+}
+
+/** Lets the server parse the condition, so that a mistake is the table's error before anything is loaded. */
+async function checkWhere(session: Session, server: Server, relation: Relation, where: string): Promise<void> {
+  try {
+    await session.query(`explain select from ${quoteTable(relation.ref)} where (${where}\n)`);
+  } catch (error) {
+    throw failure(error, { table: `${relation.ref.schema}.${relation.ref.name}`, where: true, user: server.user });
+  }
+}
+
+function errorOf(error: { name: string; message: string; action: string }): TableError {
+  return { class: error.name, message: error.message, action: error.action };
+}

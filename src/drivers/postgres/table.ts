@@ -1,0 +1,283 @@
+import { createHash } from 'node:crypto';
+import { formatColumnType, parseColumnType, fit as typeFit } from '../column-types.ts';
+import { UnsupportedValue } from '../errors.ts';
+import type { Column, ColumnType, LeftOut, Table, TableOptions } from '../model.ts';
+import type { Relation, SourceColumn } from './catalog.ts';
+import { chooseKey, keyProblem, needsRoom, roomPerColumn } from './key.ts';
+import { type Mapping, mapKey, mapType, type Special } from './types.ts';
+
+/** What the server says that decides types (`connection.ts`). */
+export type Facts = { readonly version: number; readonly moneyScale: number };
+
+/** A key column without a length of its own, to be measured: `room` is what it gets at least, in bytes. */
+export type OpenKey = { readonly name: string; readonly binary: boolean; readonly room: number };
+
+/** How one copied column is read. */
+export type Cell = { readonly sql: string; readonly special: Special | undefined };
+
+const MASKED: ColumnType = { kind: 'varchar', length: 1 };
+/** MySQL and MariaDB refuse tables whose declared lengths add up to more than 65,535 bytes; SingleStore does not count text. */
+const ROW_BYTES = 64_000;
+
+/**
+ * A table as it will be copied. `measured`: bytes of the longest values of the open key columns (`openKeys`); the key gets twice that.
+ * Throws `UnsupportedValue` when the table can't be copied with these options.
+ */
+export function describeTable(
+  relation: Relation,
+  options: TableOptions,
+  facts: Facts,
+  measured: ReadonlyMap<string, number>,
+): Table {
+  const { copied, leftOut } = copiedColumns(relation, facts);
+  checkOptions(relation, copied, options);
+  const key = chooseKey(relation, copied, options);
+  const mappings = new Map(copied.map((column) => [column.name, mapType(column.type, facts.moneyScale)]));
+  const open = new Map(openKeysOf(key.columns, mappings, options).map((one) => [one.name, one]));
+  const keyNames = new Set(key.columns.map((column) => column.name));
+  const columns = copied.map((column): Column => {
+    const mapping = mappings.get(column.name) as Mapping;
+    const isKey = keyNames.has(column.name);
+    const masked = options.mask?.includes(column.name) ?? false;
+    if (masked && isKey)
+      throw new UnsupportedValue(
+        `The key column "${column.name}" can't be masked.`,
+        'Remove it from `mask`, or choose another `key`.',
+      );
+    const openKey = open.get(column.name);
+    const natural = openKey ? keyed(mapping, openKey, measured.get(column.name) ?? 0) : mapping.type;
+    const type = masked ? MASKED : (chosenType(column, natural, mapping, options, isKey) ?? natural);
+    const ruled = cellOf(column, { type, masked }, isKey, facts.moneyScale).special !== undefined;
+    return {
+      name: column.name,
+      type,
+      nullable: !isKey && (!column.notNull || masked || ruled),
+      sourceType: column.typeText,
+      masked,
+    };
+  });
+  const problem = key.columns
+    .map((column) =>
+      keyProblem(column.name, { ...mapType(column.type, facts.moneyScale), type: typeOf(columns, column.name) }),
+    )
+    .find((one) => one);
+  if (problem) throw problem;
+  const sized = fitRow(columns, keyNames, options);
+  return {
+    ref: relation.ref,
+    kind: relation.kind === 'r' ? 'table' : relation.kind === 'p' ? 'partitioned' : 'view',
+    columns: sized,
+    leftOut,
+    key: key.columns.map((column) => column.name),
+    textKey:
+      key.columns.length > 0 &&
+      (isView(relation) ||
+        key.columns.some((column) => isLoose(mappings.get(column.name), typeOf(columns, column.name)))),
+    approxRows: sum(relation.storage.map((one) => one.rows)),
+    approxBytes: sum(relation.storage.map((one) => one.bytes)),
+    structure: structureOf(relation, copied, key.columns, options, facts),
+    storage: storageOf(relation),
+    warnings: [...key.warnings, ...relationWarnings(relation)],
+  };
+}
+
+/** The key columns whose longest value decides their type at the destination; [] for most tables. */
+export function openKeys(relation: Relation, options: TableOptions, facts: Facts): OpenKey[] {
+  const { copied } = copiedColumns(relation, facts);
+  const key = chooseKey(relation, copied, options);
+  const mappings = new Map(copied.map((column) => [column.name, mapType(column.type, facts.moneyScale)]));
+  return openKeysOf(key.columns, mappings, options);
+}
+
+/** How the columns of a described table are read, in its order; undefined when one is gone. */
+export function cellsOf(relation: Relation, table: Table, facts: Facts): Cell[] | undefined {
+  const cells: Cell[] = [];
+  for (const column of table.columns) {
+    const source = relation.columns.find((one) => one.name === column.name);
+    if (!source) return undefined;
+    cells.push(cellOf(source, column, table.key.includes(column.name), facts.moneyScale));
+  }
+  return cells;
+}
+
+/** Names a relation's storage files: other text, other files. Recreating or attaching a partition changes it too. */
+export function storageOf(relation: Relation): string {
+  if (relation.storage.length <= 1) return relation.storage.map((one) => `${one.oid}:${one.filenode}`).join();
+  return digest(relation.storage.map((one) => [one.oid, one.filenode]));
+}
+
+function copiedColumns(relation: Relation, facts: Facts): { copied: SourceColumn[]; leftOut: LeftOut[] } {
+  const leftOut: LeftOut[] = [];
+  const copied = relation.columns.filter((column) => {
+    const reason =
+      column.generated === 'virtual'
+        ? 'It is a virtual generated column, which the log never carries.'
+        : column.generated === 'stored' && facts.version < 180000
+          ? 'It is a generated column, which the log carries only from PostgreSQL 18 on.'
+          : undefined;
+    if (reason !== undefined) leftOut.push({ name: column.name, sourceType: column.typeText, reason });
+    return reason === undefined;
+  });
+  if (copied.length === 0)
+    throw new UnsupportedValue(
+      `Table ${relation.ref.schema}.${relation.ref.name} has no column that can be copied.`,
+      'Deselect it.',
+    );
+  return { copied, leftOut };
+}
+
+function checkOptions(relation: Relation, copied: readonly SourceColumn[], options: TableOptions): void {
+  const known = new Set(copied.map((column) => column.name));
+  for (const name of [...(options.mask ?? []), ...Object.keys(options.types ?? {})])
+    if (!known.has(name))
+      throw new UnsupportedValue(
+        `Table ${relation.ref.schema}.${relation.ref.name} has no copied column "${name}".`,
+        'Correct `mask` or `types` of the table.',
+      );
+  const seen = new Map<string, string>();
+  for (const { name } of copied) {
+    const twin = seen.get(name.toLowerCase());
+    if (twin !== undefined)
+      throw new UnsupportedValue(
+        `The columns "${twin}" and "${name}" differ only in case, which the destination does not tell apart.`,
+        'Rename one of them at the source.',
+      );
+    seen.set(name.toLowerCase(), name);
+  }
+}
+
+function cellOf(
+  source: SourceColumn,
+  column: Pick<Column, 'type' | 'masked'>,
+  isKey: boolean,
+  moneyScale: number,
+): Cell {
+  if (column.masked) return { sql: 'null::text', special: undefined };
+  const mapping = mapType(source.type, moneyScale);
+  const name = `"${source.name.replaceAll('"', '""')}"`;
+  // Text holds every value, so that no rule applies: `types` is a way to keep NaN and infinite dates.
+  if (mapping.special !== undefined && isText(column.type)) return { sql: mapping.text(name), special: undefined };
+  const cell = isKey ? mapKey(mapping, 0).cell : mapping.cell;
+  return { sql: cell(name), special: mapping.special };
+}
+
+function chosenType(
+  column: SourceColumn,
+  natural: ColumnType,
+  mapping: Mapping,
+  options: TableOptions,
+  isKey: boolean,
+): ColumnType | undefined {
+  const text = options.types?.[column.name];
+  if (text === undefined) return undefined;
+  const type = parseColumnType(text);
+  const fits = typeFit(isKey ? natural : mapping.type, type);
+  // A key without a length of its own has no natural limit that the user's could narrow; a longer key is a row error.
+  const open =
+    isKey && ['text', 'blob', 'json'].includes(mapping.type.kind) && ['varchar', 'binary'].includes(type.kind);
+  if (fits === 'never' || (fits === 'narrows' && isKey && !open))
+    throw new UnsupportedValue(
+      `Column "${column.name}" (${column.typeText}) can't become ${formatColumnType(type)}${fits === 'never' ? '' : ': it is part of the key, which may not be narrowed'}.`,
+      'Change the `types` of the table.',
+    );
+  return type;
+}
+
+function openKeysOf(
+  key: readonly SourceColumn[],
+  mappings: ReadonlyMap<string, Mapping>,
+  options: TableOptions,
+): OpenKey[] {
+  const all = key.map((column) => mappings.get(column.name) as Mapping);
+  const room = roomPerColumn(all);
+  return key.flatMap((column, index) => {
+    const mapping = all[index] as Mapping;
+    if (!needsRoom(mapping, all.length) || options.types?.[column.name] !== undefined) return [];
+    return [{ name: column.name, binary: mapping.type.kind === 'blob', room }];
+  });
+}
+
+function keyed(mapping: Mapping, open: OpenKey, longest: number): ColumnType {
+  const room = Math.max(open.room, 2 * longest);
+  if (mapping.type.kind !== 'varchar') return mapKey(mapping, room).type;
+  return { kind: 'varchar', length: Math.min(mapping.type.length, Math.floor(room / 4)) };
+}
+
+function fitRow(columns: readonly Column[], key: ReadonlySet<string>, options: TableOptions): Column[] {
+  const fitted = [...columns];
+  let total = sum(fitted.map((column) => rowBytes(column.type)));
+  while (total > ROW_BYTES) {
+    const movable = fitted.filter(
+      (column) => !key.has(column.name) && options.types?.[column.name] === undefined && column.type.kind === 'varchar',
+    );
+    const widest = movable.sort((a, b) => rowBytes(b.type) - rowBytes(a.type))[0];
+    if (!widest || rowBytes(widest.type) <= 12) break;
+    fitted[fitted.indexOf(widest)] = { ...widest, type: { kind: 'text', size: 'long' } };
+    total -= rowBytes(widest.type) - 12;
+  }
+  return fitted;
+}
+
+function rowBytes(type: ColumnType): number {
+  if (type.kind === 'varchar' || type.kind === 'char') return type.length * 4 + 2;
+  if (type.kind === 'binary') return type.length + 2;
+  return type.kind === 'decimal' ? 32 : 12;
+}
+
+function isText(type: ColumnType): boolean {
+  return type.kind === 'char' || type.kind === 'varchar' || type.kind === 'text';
+}
+
+/** Whether two keys that differ might compare equal as strings at a destination (`Table.textKey`). */
+function isLoose(mapping: Mapping | undefined, type: ColumnType): boolean {
+  return (
+    (isText(type) && isText(mapping?.type ?? type) && mapping?.canonical !== true) ||
+    (isText(type) && mapping?.type.kind === 'json')
+  );
+}
+
+/** Views, materialised views and foreign tables: no log reports their changes, and pages or indexes can't be relied on. */
+export function isView(relation: Relation): boolean {
+  return relation.kind !== 'r' && relation.kind !== 'p';
+}
+
+function typeOf(columns: readonly Column[], name: string): ColumnType {
+  return (columns.find((column) => column.name === name) as Column).type;
+}
+
+function relationWarnings(relation: Relation): string[] {
+  const table = `${relation.ref.schema}.${relation.ref.name}`;
+  if (relation.children)
+    return [`${table} has child tables by inheritance: only its own rows are copied; select the children beside it.`];
+  return isView(relation)
+    ? [`${table} is not an ordinary table: it is copied by full extracts, and no delta can follow it.`]
+    : [];
+}
+
+function structureOf(
+  relation: Relation,
+  copied: readonly SourceColumn[],
+  key: readonly SourceColumn[],
+  options: TableOptions,
+  facts: Facts,
+): string {
+  const columns = copied.map((column) => [column.number, column.name, column.typeText, column.type, column.notNull]);
+  const { mask = [], types = {} } = options;
+  return digest([
+    relation.oid,
+    relation.kind,
+    columns,
+    key.map((column) => column.number),
+    mask,
+    types,
+    facts.moneyScale,
+  ]);
+}
+
+function digest(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 32);
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
+}
