@@ -120,7 +120,8 @@ async function test({ pipelines, key }: Deps, side: Side, c: Ctx, pipeline: stri
   const asked = resolve({ key }, connection, given.params);
   if ('why' in asked) return c.json(failed([{ topic: null, message: asked.why }]));
   const { params, errors } = asked;
-  const refusals = [...errors, ...requirementErrors(side, params)];
+  const told = new Set(errors.map(({ field }) => field));
+  const refusals = [...errors, ...requirementErrors(side, params).filter(({ field }) => !told.has(field))];
   if (refusals.length > 0) return c.json(failed(refusals.map(({ field, message }) => ({ topic: field, message }))));
   const code = codeAt(side, params.type);
   // The documented message, topic null included, is how clients tell a wrong type from a wrong password.

@@ -7,7 +7,9 @@ import { type FakeWorld, fakePipelines } from '../fakes/pipelines.ts';
 export const base = '/ingest/api/ingest';
 export const testKey = parseKey(newKeyText()) as SecretKey;
 
-export type Answer = { readonly status: number; readonly headers: Headers; readonly text: string; json(): any };
+// biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape.
+type Json = any;
+export type Answer = { readonly status: number; readonly headers: Headers; readonly text: string; json(): Json };
 export type Harness = {
   readonly world: FakeWorld;
   readonly app: ReturnType<typeof createApp>;
