@@ -3,7 +3,15 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { exists } from './cache.ts';
 import { type MysqlFlavour, type MysqlPrograms, mysqlPrograms } from './mysql-programs.ts';
-import { freePort, portAnswers, type RunningProgram, runCommand, startProgram, waitUntilReady } from './process.ts';
+import {
+  freePort,
+  logTail,
+  portAnswers,
+  type RunningProgram,
+  runCommand,
+  startProgram,
+  waitUntilReady,
+} from './process.ts';
 import { makeRunFolder, makeServer, type Server } from './server.ts';
 
 export type MysqlSettings = Record<string, string | number | true>;
@@ -83,10 +91,14 @@ async function start(flavour: MysqlFlavour, settings: MysqlSettings, kept: strin
   const dataDir = kept ?? join(folder, 'data');
   const log = join(folder, 'server.log');
   const port = await freePort();
+  // Not the system's folder: a MariaDB that starts there deletes the temporary tables of all others.
+  const temporary = join(folder, 'tmp');
+  await mkdir(temporary);
   const args = [
     ...programs.args,
     `--user=${userInfo().username}`,
     `--datadir=${dataDir}`,
+    `--tmpdir=${temporary}`,
     `--port=${port}`,
     `--socket=${join(folder, 's.sock')}`,
     `--pid-file=${join(folder, 'server.pid')}`,
@@ -98,7 +110,12 @@ async function start(flavour: MysqlFlavour, settings: MysqlSettings, kept: strin
     const fresh = !(await exists(join(dataDir, 'mysql')));
     if (fresh) {
       await writeFile(init, accounts(flavour));
-      await initialise(flavour, programs, dataDir, join(folder, 'init.log'));
+      const initLog = join(folder, 'init.log');
+      await initialise(flavour, programs, dataDir, temporary, initLog).catch((error: unknown) => {
+        throw new Error(
+          `${flavour} could not be set up: ${error instanceof Error ? error.message : error}\n${logTail(initLog)}`,
+        );
+      });
     }
     return launch(programs.server, fresh ? [...args, `--init-file=${init}`] : args, log, folder, port);
   };
@@ -123,7 +140,8 @@ async function initialise(flavour: MysqlFlavour, programs: MysqlPrograms, dataDi
     await cp(programs.share, dataDir, { recursive: true });
     return;
   }
-  const args = [...programs.args, `--user=${userInfo().username}`, `--datadir=${dataDir}`];
+  const common = [`--user=${userInfo().username}`, `--datadir=${dataDir}`, `--tmpdir=${temporary}`];
+  const args = [...programs.args, ...common];
   if (flavour === 'mysql9') {
     // Small redo files make this step and the copy of them on disk cheap; the server resizes them when it starts.
     await runCommand(programs.server, [

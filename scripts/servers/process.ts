@@ -1,7 +1,7 @@
 // Child processes that never outlive this one. Each runs in a process group of its own with a small shell beside it that
 // waits on a pipe: when this process ends in any way, kill -9 included, the pipe closes and the shell kills the group.
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -183,5 +183,6 @@ export async function waitUntilReady(
 
 /** The last lines of a log file, for error messages. */
 export function logTail(log: string): string {
+  if (!existsSync(log)) return '';
   return readFileSync(log, 'utf8').trim().split('\n').slice(-12).join('\n');
 }
