@@ -159,6 +159,13 @@ describe('rows of the text protocol', () => {
     expect(() => read(packets(2, [[wide]]), ['text', 'text'], () => 100)).toThrow();
   });
 
+  test('an empty JSON text, which MySQL sends for one that is too large, is refused', () => {
+    const [id, empty, wide] = [Buffer.from('1'), Buffer.alloc(0), Buffer.alloc(70_000, 'w')];
+    expect(read(packets(2, [[id, null]]), ['text', 'json'], () => 9).text).toBe('1\t\\N\n');
+    expect(() => read(packets(2, [[id, empty]]), ['text', 'json'], () => 99)).toThrow(/max_allowed_packet/);
+    expect(() => read(packets(2, [[wide, empty]]), ['text', 'json'], () => 99)).toThrow(/max_allowed_packet/);
+  });
+
   test('300 columns', () => {
     const rows = [Array.from({ length: 300 }, (_, i) => (i % 3 ? Buffer.from(`${i}`) : null))];
     const encodings = rows[0]?.map((): Encoding => 'text') ?? [];

@@ -185,6 +185,7 @@ describe('types', () => {
     ['int(5) unsigned zerofill', '`c`+0', 'plain'],
     ['bit(8)', '`c`+0', 'plain'],
     ['varchar(10)', '`c`', 'text'],
+    ['json', '`c`', 'json'],
     ['longblob', '`c`', 'hex'],
     ['date', '`c`', 'date'],
     ['point', '`c`', 'geometry'],

@@ -40,14 +40,22 @@ export type Wire = {
 
 /** Opens a session. Aborting `signal` ends the attempt. Throws translated errors. */
 export async function connect(options: MysqlOptions, signal?: AbortSignal): Promise<Connection> {
-  if (options.ssl === 'disable') return session(await dial(options, false, signal), signal);
   try {
-    return await session(await dial(options, true, signal), signal);
+    return await session(await dialAsAsked(options, signal), signal);
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : translate(error);
+  }
+}
+
+async function dialAsAsked(options: MysqlOptions, signal?: AbortSignal): Promise<mysql.Connection> {
+  if (options.ssl === 'disable') return dial(options, false, signal);
+  try {
+    return await dial(options, true, signal);
   } catch (error) {
     // As MySQL's own clients: `prefer` falls back only where the server offers no TLS at all.
-    const plain = options.ssl === 'prefer' && (error as { code?: string }).code === 'HANDSHAKE_NO_SSL_SUPPORT';
-    if (!plain) throw translate(error);
-    return session(await dial(options, false, signal), signal);
+    const offered = (error as { code?: string }).code !== 'HANDSHAKE_NO_SSL_SUPPORT';
+    if (offered || options.ssl !== 'prefer') throw error;
+    return dial(options, false, signal);
   }
 }
 
@@ -111,9 +119,13 @@ async function session(raw: mysql.Connection, signal?: AbortSignal): Promise<Con
   raw.on('end', () => {
     broken = true;
   });
+  // mysql2 never answers a query whose connection was destroyed.
+  const unanswered = new Set<(error: Error) => void>();
   const query = (sql: string): Promise<Row[]> =>
     new Promise((resolve, reject) => {
+      unanswered.add(reject);
       raw.query(sql, (error, rows) => {
+        unanswered.delete(reject);
         if (!error) return resolve(rows as unknown as Row[]);
         if ((error as { fatal?: boolean }).fatal) broken = true;
         reject(translate(error));
@@ -124,6 +136,8 @@ async function session(raw: mysql.Connection, signal?: AbortSignal): Promise<Con
     raw.destroy();
     // mysql2 only ends its side, and would wait for a server that is busy with a statement.
     (raw as unknown as Wire).stream.destroy();
+    for (const reject of unanswered) reject(new Error('The connection was closed.'));
+    unanswered.clear();
   };
   signal?.addEventListener('abort', destroy, { once: true });
   try {
@@ -143,7 +157,7 @@ async function session(raw: mysql.Connection, signal?: AbortSignal): Promise<Con
     };
   } catch (error) {
     destroy();
-    throw signal?.aborted ? signal.reason : error;
+    throw error;
   } finally {
     signal?.removeEventListener('abort', destroy);
   }

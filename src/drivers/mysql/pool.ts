@@ -44,7 +44,7 @@ export function createPool(options: MysqlOptions): Pool {
 
   async function lend<T>(use: (connection: Connection) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const connection = await take(signal);
-    const abort = () => connection.destroy();
+    const abort = () => void kill(connection);
     signal?.addEventListener('abort', abort, { once: true });
     try {
       const result = await use(connection);

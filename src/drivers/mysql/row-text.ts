@@ -1,3 +1,4 @@
+import { UnsupportedValue } from '../errors.ts';
 import { appendBytes, appendHex, appendNull, appendText, findEscape, GROWTH, NEWLINE, TAB } from '../load-text.ts';
 import type { Batch, RuleUse } from '../model.ts';
 import { isValidDate } from './dates.ts';
@@ -40,12 +41,14 @@ const BATCH_BYTES = 262_144;
 const NULL_GROWTH = 3;
 const PLAIN = 0;
 const TEXT = 1;
-const HEX = 2;
+const JSON_TEXT = 2;
 const DATE = 3;
-const CONVERTED = 4;
+const HEX = 4;
+const CONVERTED = 5;
 const CODES: Readonly<Record<Encoding, number>> = {
   plain: PLAIN,
   text: TEXT,
+  json: JSON_TEXT,
   hex: HEX,
   date: DATE,
   geometry: CONVERTED,
@@ -116,13 +119,13 @@ export function createRowWriter(
       }
       const stop = p + length;
       const code = codes[column] as number;
-      if (code === TEXT) {
+      if (code === TEXT || code === JSON_TEXT) {
         const dirty = findEscape(packet, p, stop);
         if (dirty !== stop) {
           at = appendBytes(out, at, packet, from, dirty);
           at = appendText(out, at, packet, dirty, stop);
           from = stop;
-        }
+        } else if (code === JSON_TEXT && length === 0) refuseEmptyJson(column);
       } else if (code !== PLAIN && (code !== DATE || !isValidDate(packet, p))) {
         at = appendBytes(out, at, packet, from, p);
         value(packet, p, stop, column);
@@ -136,6 +139,14 @@ export function createRowWriter(
     at = appendBytes(out, at, packet, from, end);
     endRow();
     repairs.settle(out, rowStart, at);
+  }
+
+  /** No JSON is empty: MySQL sends an empty text, without a word, for one that is longer than it may build. */
+  function refuseEmptyJson(column: number): never {
+    throw new UnsupportedValue(
+      `${table}.${fields[column]?.name} holds a JSON value that is larger than max_allowed_packet of the source, which can't send it.`,
+      'Raise max_allowed_packet at the source above the largest JSON text.',
+    );
   }
 
   /** A whole value that is not copied as it is. */
@@ -171,7 +182,9 @@ export function createRowWriter(
     function open(length: number): void {
       left = length;
       prefixLength = 0;
-      if (length === 0) close();
+      if (length > 0) return;
+      if (codes[column] === JSON_TEXT) refuseEmptyJson(column);
+      close();
     }
     function close(): void {
       if (parts.length > 0 || isWhole(column)) {
@@ -224,7 +237,7 @@ export function createRowWriter(
           else {
             room((stop - p) * GROWTH);
             const code = codes[column];
-            if (code === TEXT) at = appendText(out, at, bytes, p, stop);
+            if (code === TEXT || code === JSON_TEXT) at = appendText(out, at, bytes, p, stop);
             else if (code === HEX) at = appendHex(out, at, bytes, p, stop);
             else at = appendBytes(out, at, bytes, p, stop);
           }

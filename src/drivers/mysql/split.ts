@@ -20,7 +20,8 @@ export async function splitTable(
   if (!index || !first) return { ranges: [EVERYTHING], replace: false };
   const name = `${quoteName(table.ref.schema)}.${quoteName(table.ref.name)}`;
   const rows = await currentRows(connection, name, found, chunkBytes);
-  const rowBytes = found.rows > 100 ? found.bytes / found.rows : ROW_BYTES;
+  const shown = found.bytes / Math.max(found.rows, 1);
+  const rowBytes = found.rows > 100 && shown >= LEAST_ROW_BYTES ? shown : ROW_BYTES;
   const chunks = Math.min(MOST_CHUNKS, Math.round((rows * rowBytes) / chunkBytes));
   if (chunks < 2) return { ranges: [EVERYTHING], replace: false };
   const target: Target = { name, index: index.name, rows, wanted: Math.ceil(rows / chunks) };
@@ -35,8 +36,10 @@ type Target = { readonly name: string; readonly index: string; readonly rows: nu
 type Bound = readonly string[];
 
 const MOST_CHUNKS = 20_000;
-/** Assumed where the statistics show no rows yet. */
+/** Assumed where the statistics lag behind: InnoDB counts rows as they come, but pages only now and then. */
 const ROW_BYTES = 200;
+/** Less than this no InnoDB row takes. */
+const LEAST_ROW_BYTES = 25;
 /** So many rows are counted in a fraction of a second. */
 const COUNTED_MOST = 2_000_000;
 

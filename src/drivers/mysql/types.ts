@@ -84,7 +84,7 @@ function binary(length: number): ColumnType {
 }
 
 /** How a column's bytes of the text protocol become load text; `plain` values never hold a byte that needs escaping. */
-export type Encoding = 'plain' | 'text' | 'hex' | 'date' | 'geometry' | 'vector';
+export type Encoding = 'plain' | 'text' | 'json' | 'hex' | 'date' | 'geometry' | 'vector';
 
 /** What to select for a column, and how its bytes travel. */
 export type Cell = { readonly expression: string; readonly encoding: Encoding };
@@ -121,8 +121,9 @@ export function cell(column: Column): Cell {
       const repaired = column.type.kind === 'date' || column.type.kind === 'datetime';
       return { expression: name, encoding: repaired ? 'date' : 'plain' };
     }
+    case 'json':
     case 'vector':
-      return { expression: name, encoding: 'vector' };
+      return { expression: name, encoding: word };
   }
   if (GEOMETRIES.test(word)) return { expression: name, encoding: 'geometry' };
   const isBinary = column.type.kind === 'binary' || column.type.kind === 'blob';
