@@ -59,9 +59,12 @@ export function createCatalog(pipelines: Pipelines, ttlMs = 60_000, now: () => n
     async find(config, database, schema, table) {
       const named = sourceCode(config.source.params.type)?.naming === 'schema' ? 'default' : database;
       const path = [named, schema];
-      const remembered = await levels.get(place(config, path))?.catch(() => undefined);
+      const seen = levels.get(place(config, path));
+      const remembered = await seen?.catch(() => undefined);
       if (remembered?.names?.has(table) && now() - remembered.at < ttlMs) return remembered.database;
-      const level = await read(config, path);
+      // Requests at the same time share one listing: one that another has begun meanwhile is new enough for this one.
+      const newer = levels.get(place(config, path));
+      const level = await (newer !== undefined && newer !== seen ? newer : read(config, path));
       if (level.names === null) return null;
       if (level.names.has(table)) return level.database;
       // Views are not listed, but may be selected by name.
