@@ -135,7 +135,13 @@ function accounts(flavour: MysqlFlavour): string {
   return ['SET sql_log_bin = 0;', ...anonymous, ...lines, ''].join('\n');
 }
 
-async function initialise(flavour: MysqlFlavour, programs: MysqlPrograms, dataDir: string, log: string): Promise<void> {
+async function initialise(
+  flavour: MysqlFlavour,
+  programs: MysqlPrograms,
+  dataDir: string,
+  temporary: string,
+  log: string,
+): Promise<void> {
   if (flavour === 'mysql5.5') {
     await cp(programs.share, dataDir, { recursive: true });
     return;
