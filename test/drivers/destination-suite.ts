@@ -279,9 +279,13 @@ export function testDestination(name: string, start: () => Promise<Place>): void
         const signal = new AbortController().signal;
         const zombie = thrown(destination.loadChunk(target, claim as never, stopped, () => {}, signal));
         await begun.promise;
-        const locked = `select count(*) n from information_schema.innodb_trx where trx_rows_modified > 1000`;
-        while (Number((await place.query(locked))[0]?.['n']) === 0)
-          await new Promise((resolve) => setTimeout(resolve, 20));
+        const locked = `select * from \`${db}\`.\`_flow_${made.id}_1_shadow\` where id = 1 for update nowait`;
+        const isLocked = () =>
+          place.query(locked).then(
+            () => false,
+            () => true,
+          );
+        while (!(await isLocked())) await new Promise((resolve) => setTimeout(resolve, 50));
         const before = performance.now();
         await load(destination, plan, made, 0, '1\their\n', 1);
         expect(performance.now() - before).toBeLessThan(10_000);

@@ -106,6 +106,16 @@ export async function remove(session: Session, database: string, pipeline: strin
     await run(session, sql`delete from ${table(database, control)} where [pipeline] = ${pipeline}`).catch(none);
 }
 
+/** Finishes a journalled promotion, whoever began it; where its rows are gone the load is given up, and the live table stays. */
+export async function settle(session: Session, database: string, row: Registered): Promise<void> {
+  try {
+    await promote(session, database, row.run, row.loadScope, row.id, row.load);
+  } catch (error) {
+    if (!(error instanceof DestinationRejected)) throw error;
+    await giveUp(session, database, row);
+  }
+}
+
 /**
  * Ends a table's load: voids its claims, then drops its shadow. A promotion that has begun to rename is finished instead, because only then
  * the table has a name again.

@@ -109,12 +109,20 @@ type Sender = {
 };
 
 /** Lets mysql2 begin the statement; the emitter is silent, so that mysql2 itself never writes. */
-function start(session: Session, statement: string, sender: Sender): Promise<Answer> {
+async function start(session: Session, statement: string, sender: Sender): Promise<Answer> {
   const silent = Object.assign(new EventEmitter(), { pause() {}, resume() {} });
-  return run(session, statement, () => {
-    sender.begin();
-    return silent;
-  });
+  const { connection } = session;
+  const listeners = new Set(connection.listeners('error'));
+  try {
+    return await run(session, statement, () => {
+      sender.begin();
+      return silent;
+    });
+  } finally {
+    // mysql2 takes its listener away only when the emitter ends, which ours never does; connections are used again.
+    for (const listener of connection.listeners('error'))
+      if (!listeners.has(listener)) connection.removeListener('error', listener as () => void);
+  }
 }
 
 function createSender(session: Session, progress: (rows: number, bytes: number) => void): Sender {

@@ -1,6 +1,7 @@
 import type { Planned, TablePlan } from '../destination.ts';
-import { DestinationRejected, isPermanent, Superseded } from '../errors.ts';
+import { isPermanent, Superseded } from '../errors.ts';
 import type { TableError } from '../model.ts';
+import { settle } from './abandon.ts';
 import { rows, run, type Session, transaction } from './connection.ts';
 import { now } from './control.ts';
 import { tableDdl } from './ddl.ts';
@@ -10,7 +11,7 @@ import { derivedPrefix, shadowName, tableId } from './names.ts';
 import { type Pool, withSession } from './pool.ts';
 import { inserts, quote, sql, table } from './sql.ts';
 import { type Registered, readTables, tableError, tableNames } from './tables.ts';
-import { checkTarget, planned, resumable, type View } from './verdict.ts';
+import { checkIdentity, checkTarget, planned, resumable, type View } from './verdict.ts';
 
 /** Tables per transaction of the bookkeeping, and shadows created at the same time. */
 const GROUP = 200;
@@ -38,7 +39,10 @@ export async function plan(
   database: string,
   plans: readonly TablePlan[],
 ): Promise<(Planned | TableError)[]> {
-  const view = await withSession(pool, (session) => readView(session, database, plans));
+  const view = await withSession(pool, async (session) => {
+    const seen = await readView(session, database, plans);
+    return (await settleEarlier(session, database, plans, seen)) ? readView(session, database, plans) : seen;
+  });
   const fates = plans.map((wanted): Fate => decide(pool, database, wanted, view));
   const begins = fates.flatMap((fate) => ('begin' in fate ? [fate.begin] : []));
   for (let i = 0; i < begins.length; i += GROUP) {
@@ -76,6 +80,23 @@ export async function plan(
   });
 }
 
+/** An earlier run that wrote its journal and ended can only go forward: its promotions are finished before a newer run plans the tables. */
+async function settleEarlier(
+  session: Session,
+  database: string,
+  plans: readonly TablePlan[],
+  view: View,
+): Promise<boolean> {
+  let settled = false;
+  for (const wanted of plans) {
+    const before = view.byId.get(tableId(wanted.pipeline, wanted.ref));
+    if (before?.loadState !== 'journalled' || before.run >= wanted.run) continue;
+    await settle(session, database, before);
+    settled = true;
+  }
+  return settled;
+}
+
 async function readView(session: Session, database: string, plans: readonly TablePlan[]): Promise<View> {
   const names = await tableNames(session, database);
   const registered = await readTables(session, database);
@@ -104,14 +125,10 @@ function decide(pool: Pool, database: string, wanted: TablePlan, view: View): Fa
       'Nothing: the newer run goes on.',
     );
   try {
-    checkTarget(wanted, id, before, view);
+    checkIdentity(wanted, id, before);
     const chunks = view.chunks.get(`${id}/${before?.load}`) ?? [];
     if (before && resumable(before, wanted, chunks, view)) return { done: planned(before, chunks) };
-    if (before?.loadState === 'journalled')
-      throw new DestinationRejected(
-        `${wanted.ref.schema}.${wanted.ref.name} is being put in place by run ${before.run}.`,
-        'Let that run finish first.',
-      );
+    checkTarget(wanted, id, before, view);
     const keep = wanted.skipInitial && view.names.has(wanted.target.table);
     const load = (before?.load ?? 0) + 1;
     // Before anything is touched: a table that the destination cannot hold is refused here.

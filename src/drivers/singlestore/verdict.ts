@@ -15,10 +15,11 @@ export type View = {
 /** Whether this run's earlier planning stands: same structure, same way of loading, not asked to begin anew, rows still there. */
 export function resumable(before: Registered, wanted: TablePlan, chunks: readonly Row[], view: View): boolean {
   if (before.run !== wanted.run) return false;
+  // From the journal on a load only goes forward.
+  if (before.loadState === 'journalled') return true;
   const same = before.structure === wanted.table.structure && before.replace === wanted.replace;
   if (!same) return false;
   if (before.loadState === '') return !wanted.again && isPromoted(before);
-  if (before.loadState === 'journalled') return true;
   if (before.loadState !== 'loading' && before.loadState !== 'sealed') return false;
   if (!before.keep && !view.names.has(shadowName(before.id, before.load))) return false;
   // A repeated request to begin anew finds the load that its first answer began.
@@ -34,17 +35,20 @@ export function planned(before: Registered, chunks: readonly Row[]): Planned {
   return { id: before.id, load: before.load, open, chunks: chunks.length, rowsDone };
 }
 
+/** Refuses a table whose id another one has. */
+export function checkIdentity(wanted: TablePlan, id: string, before: Registered | undefined): void {
+  const { ref, pipeline } = wanted;
+  if (!before || (before.pipeline === pipeline && before.ref.schema === ref.schema && before.ref.name === ref.name))
+    return;
+  throw new DestinationRejected(
+    `The tables ${before.ref.schema}.${before.ref.name} and ${ref.schema}.${ref.name} have the same id ${id}.`,
+    'Give one of the pipelines another name.',
+  );
+}
+
 /** Refuses a target that is not the table's: names, other tables' targets, tables that are not ours. */
 export function checkTarget(wanted: TablePlan, id: string, before: Registered | undefined, view: View): void {
-  const { target, ref } = wanted;
-  if (
-    before &&
-    (before.pipeline !== wanted.pipeline || before.ref.schema !== ref.schema || before.ref.name !== ref.name)
-  )
-    throw new DestinationRejected(
-      `The tables ${before.ref.schema}.${before.ref.name} and ${ref.schema}.${ref.name} have the same id ${id}.`,
-      'Give one of the pipelines another name.',
-    );
+  const { target } = wanted;
   if ([...target.table].length > MAX_NAME)
     throw new DestinationRejected(
       `The table name "${target.table}" has ${[...target.table].length} characters; the destination takes ${MAX_NAME}.`,
