@@ -41,6 +41,7 @@ export async function playground(name: ServerName): Promise<Playground> {
     port: String(server.port),
     uid: server.user,
     pwd: server.password,
+    db: database,
     ...more,
   });
   return {

@@ -105,6 +105,8 @@ function tls(options: MysqlOptions): mysql.SslOptions & { verifyIdentity: boolea
     rejectUnauthorized: verified,
     verifyIdentity: options.ssl === 'verify-full',
     ...(options.ca === undefined ? {} : { ca: options.ca }),
+    ...(options.cert === undefined ? {} : { cert: options.cert }),
+    ...(options.key === undefined ? {} : { key: options.key }),
     // Servers before 5.7.28 speak TLS 1.0 with old ciphers only; without verification there is nothing left to lose by it.
     ...(verified ? {} : { minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' }),
   };

@@ -4,6 +4,8 @@ import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, Described, DescribeRequest, LeftOut, Table, TableOptions } from '../model.ts';
 import { type CatalogIndex, type CatalogTable, readTables } from './catalog.ts';
 import type { Connection } from './connection.ts';
+import { EVERYTHING } from './range.ts';
+import { chunkSelect } from './read.ts';
 import { type CatalogColumn, columnType } from './types.ts';
 
 /** Describes tables in a few statements for all of them; a missing or refused one is an `error` entry. */
@@ -15,7 +17,8 @@ export async function describeTables(
     connection,
     requests.map((request) => request.ref),
   );
-  return requests.map(({ ref, options }, index) => {
+  const described: Described[] = [];
+  for (const [index, { ref, options }] of requests.entries()) {
     try {
       const found = catalog[index];
       if (!found)
@@ -23,12 +26,29 @@ export async function describeTables(
           `The table ${ref.schema}.${ref.name} does not exist, or the user may not see it.`,
           'Check the name, and grant the source user SELECT on it.',
         );
-      return { ref, table: describeTable(ref, found, options) };
+      const table = describeTable(ref, found, options);
+      if (options.where !== undefined && options.where.trim() !== '')
+        await checkCondition(connection, table, options.where);
+      described.push({ ref, table });
     } catch (error) {
       if (!isPermanent(error)) throw error;
-      return { ref, error: { class: error.name, message: error.message, action: error.action } };
+      described.push({ ref, error: { class: error.name, message: error.message, action: error.action } });
     }
-  });
+  }
+  return described;
+}
+
+/** Lets the server parse and resolve a condition, without a row. */
+async function checkCondition(connection: Connection, table: Table, where: string): Promise<void> {
+  try {
+    await connection.query(`${chunkSelect(table, where, EVERYTHING)} and false`);
+  } catch (error) {
+    if (!isPermanent(error) || error.name === 'AccessDenied') throw error;
+    throw new Misconfigured(
+      `The condition of ${table.ref.schema}.${table.ref.name} is refused by the source: ${error.message}`,
+      'Correct `where`; it is SQL of the source without the word WHERE.',
+    );
+  }
 }
 
 function describeTable(ref: DescribeRequest['ref'], found: CatalogTable, options: TableOptions): Table {
@@ -71,7 +91,7 @@ function describeTable(ref: DescribeRequest['ref'], found: CatalogTable, options
     textKey: chosen.some((column) => key.includes(column.name) && isText(column.type)),
     approxRows: found.rows,
     approxBytes: found.bytes,
-    structure: structure(found, key),
+    structure: structure(found, chosen, key),
     storage: '',
     warnings,
   };
@@ -215,8 +235,8 @@ function isText(type: ColumnType): boolean {
   return type.kind === 'char' || type.kind === 'varchar' || type.kind === 'text';
 }
 
-/** A digest of all that decides what a reader sees: columns with types, charsets and generation, and the key. */
-function structure(table: CatalogTable, key: readonly string[]): string {
+/** A digest of all that decides what a reader sees: columns with types, charsets and generation, how they are copied, and the key. */
+function structure(table: CatalogTable, copied: readonly Column[], key: readonly string[]): string {
   const columns = table.columns.map((column) => [
     column.name,
     column.full,
@@ -226,7 +246,7 @@ function structure(table: CatalogTable, key: readonly string[]): string {
     /GENERATED|VIRTUAL|PERSISTENT/i.exec(column.extra)?.[0] === undefined ? '' : column.extra,
   ]);
   return createHash('sha256')
-    .update(JSON.stringify([columns, key]))
+    .update(JSON.stringify([columns, copied, key]))
     .digest('base64url')
     .slice(0, 22);
 }

@@ -11,8 +11,10 @@ export type MysqlOptions = {
   /** Default database of the connections; '' for none. */
   readonly database: string;
   readonly ssl: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
-  /** PEM text of the certificates to trust; undefined for those of the system. */
+  /** PEM texts: certificates to trust (undefined: those of the system), client certificate and its key. */
   readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
   /** `none`: no change log is needed, and positions are ''. */
   readonly capture: 'log' | 'none';
   readonly onUnrepresentable: 'rule' | 'error';
@@ -31,7 +33,9 @@ export function mysqlOptions(params: Params): MysqlOptions {
     password: params['pwd'] ?? '',
     database: params['db'] ?? '',
     ssl: word(params, 'ssl_mode', ['prefer', 'disable', 'require', 'verify-ca', 'verify-full']),
-    ca: certificate(params['ssl_ca']),
+    ca: pem(params, 'ssl_ca'),
+    cert: pem(params, 'ssl_cert'),
+    key: pem(params, 'ssl_key'),
     capture: word(params, 'capture', ['log', 'none']),
     onUnrepresentable: word(params, 'on_unrepresentable', ['rule', 'error']),
   };
@@ -46,10 +50,11 @@ function word<const W extends string>(params: Params, name: string, words: reado
 }
 
 /** PEM text, or the path of a file that holds it on the worker. */
-function certificate(value: string | undefined): string | undefined {
+function pem(params: Params, name: string): string | undefined {
+  const value = params[name];
   if (value === undefined || value === '') return undefined;
   if (value.includes('-----BEGIN ')) return value;
-  if (!existsSync(value)) throw malformed('ssl_ca', 'PEM text or the path of a file on the worker');
+  if (!existsSync(value)) throw malformed(name, 'PEM text or the path of a file on the worker');
   return readFileSync(value, 'utf8');
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Connection, connect } from './connection.ts';
 import type { MysqlOptions } from './options.ts';
 
@@ -14,10 +15,13 @@ export type Pool = {
 };
 
 const IDLE_KEPT = 8;
+/** A server that can't be reached must not hold up an abort. */
+const KILL_MS = 3_000;
 
 export function createPool(options: MysqlOptions): Pool {
   const idle: Connection[] = [];
   const lent = new Set<Connection>();
+  const kills = new Set<Promise<unknown>>();
   let closed = false;
 
   async function take(signal?: AbortSignal): Promise<Connection> {
@@ -63,10 +67,15 @@ export function createPool(options: MysqlOptions): Pool {
     lent.delete(connection);
     connection.destroy();
     // The server notices a closed socket only when it next writes; a sort or a long filter would go on till then.
-    await lend((other) => other.query(`kill ${connection.id}`)).catch(() => {});
+    const killed = lend((other) => other.query(`kill ${connection.id}`)).catch(() => {});
+    const work = Promise.race([killed, sleep(KILL_MS, undefined, { ref: false })]);
+    kills.add(work);
+    await work;
+    kills.delete(work);
   }
 
   async function close(): Promise<void> {
+    await Promise.all(kills);
     closed = true;
     for (const connection of [...idle, ...lent]) connection.destroy();
     idle.length = 0;

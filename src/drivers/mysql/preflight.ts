@@ -1,3 +1,4 @@
+import { isPermanent } from '../errors.ts';
 import type { Finding, TableRef } from '../model.ts';
 import { sameName } from './catalog.ts';
 import { type Connection, tolerate } from './connection.ts';
@@ -228,22 +229,23 @@ async function tableRights(connection: Connection, tables: readonly TableRef[]):
     try {
       await connection.query(`select * from ${quoteName(ref.schema)}.${quoteName(ref.name)} where false`);
     } catch (problem) {
-      if (!DENIED.includes(errorNumber(problem) ?? 0) && !isDenied(problem)) continue;
-      found.push(
-        error(
-          'grant',
-          `The source user may not read ${ref.schema}.${ref.name} or a column of it: GRANT SELECT ON ${quoteName(ref.schema)}.${quoteName(ref.name)} TO <user>.`,
-          ref,
-        ),
-      );
+      const where = `${quoteName(ref.schema)}.${quoteName(ref.name)}`;
+      if (errorNumber(problem) === NO_SUCH_TABLE)
+        found.push(error('table', `There is no table ${where} at the source: check the name, or deselect it.`, ref));
+      else if (isPermanent(problem))
+        found.push(
+          error(
+            'grant',
+            `The source user may not read ${where} or a column of it (${problem.message}): GRANT SELECT ON ${where} TO <user>.`,
+            ref,
+          ),
+        );
+      else throw problem;
     }
   }
   return found;
 }
-const DENIED = [1142, 1143, 1044];
-function isDenied(problem: unknown): boolean {
-  return problem instanceof Error && problem.name === 'AccessDenied';
-}
+const NO_SUCH_TABLE = 1146;
 
 /** Tables whose engine has no transactions: a crash of the source may leave half of a statement in them. */
 async function engines(connection: Connection, tables: readonly TableRef[]): Promise<Finding[]> {

@@ -1,4 +1,4 @@
-import type { Batch, ChunkRead, Table } from '../model.ts';
+import type { Batch, ChunkRead, RuleUse, Table } from '../model.ts';
 import type { Pool } from './pool.ts';
 import { decodeRange, rangeCondition } from './range.ts';
 import { rawRows } from './raw-rows.ts';
@@ -32,11 +32,16 @@ export async function* readChunk(
       signal,
     );
     whole = true;
-    return { rows: writer.rows, rules: writer.uses() };
+    return { rows: writer.rows, rules: [...writer.uses(), ...maskUses(table, writer.rows)] };
   } finally {
     if (whole) pool.give(connection);
     else await pool.kill(connection);
   }
+}
+
+function maskUses(table: Table, rows: number): RuleUse[] {
+  const masked = rows > 0 ? table.columns.filter((column) => column.masked) : [];
+  return masked.map((column) => ({ rule: 'mask', column: column.name, count: rows, examples: [] }));
 }
 
 /** The statement that reads a chunk. */

@@ -1,0 +1,25 @@
+import { inject } from 'vitest';
+import { playground } from './mysql-fixture.ts';
+import { testSource } from './source-suite.ts';
+
+for (const name of ['mysql9', 'mariadb'] as const)
+  testSource(name, async () => {
+    const ground = await playground(name);
+    const sql = async (statement: string) => {
+      const rows = await ground.sql(statement);
+      return Array.isArray(rows) ? rows.map((row) => row.map((value) => (value === null ? null : String(value)))) : [];
+    };
+    return {
+      open: ground.open,
+      password: inject(name).password,
+      schema: ground.database,
+      sql,
+      quote: (word) => `\`${word.replaceAll('`', '``')}\``,
+      literal: (text) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`,
+      longText: 'longtext',
+      // The driver's sessions stand in the playground's database, as does the fixture's own.
+      sessions: async () =>
+        Number((await sql('select count(*) - 1 from information_schema.PROCESSLIST where DB = database()'))[0]?.[0]),
+      stop: async () => ground[Symbol.asyncDispose](),
+    };
+  });
