@@ -43,8 +43,10 @@ async function everything(): Promise<string> {
 describe('histories', () => {
   it('hold no password, neither of runs that succeed nor of connections that are refused', async () => {
     for (const source of sources) {
-      const good = await startPipeline(harness, source, target, [{ name: 'keyless' }]);
+      const own = await makeDestination('mariadb');
+      const good = await startPipeline(harness, source, own, [{ name: 'keyless' }]);
       await expectGood(good, await runFull(good));
+      await own.drop();
       const refused = { ...source, params: { ...source.params, pwd: WRONG } };
       const bad = await startPipeline(harness, refused, target, [{ name: 'keyless' }]);
       const run = await runFull(bad);
