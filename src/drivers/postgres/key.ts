@@ -120,12 +120,15 @@ export function roomPerColumn(mappings: readonly Mapping[]): number {
   const fixed = mappings
     .filter((mapping) => !needsRoom(mapping, mappings.length))
     .reduce((sum, mapping) => sum + keyBytes(mapping), 0);
-  return open === 0 ? 0 : Math.max(Math.floor((KEY_BYTES - fixed) / open), 16);
+  return open === 0 ? 0 : Math.max(Math.floor((KEY_BYTES - fixed) / open) - LENGTH_BYTES, 16);
 }
 
+/** Bytes that a value's length takes beside it. */
+const LENGTH_BYTES = 2;
+
 function keyBytes({ type }: Mapping): number {
-  if (type.kind === 'varchar' || type.kind === 'char') return type.length * 4;
-  if (type.kind === 'binary') return type.length;
+  if (type.kind === 'varchar' || type.kind === 'char') return type.length * 4 + LENGTH_BYTES;
+  if (type.kind === 'binary') return type.length + LENGTH_BYTES;
   return type.kind === 'decimal' ? 32 : 8;
 }
 

@@ -16,11 +16,8 @@ export type OpenKey = { readonly name: string; readonly binary: boolean; readonl
 export type Cell = { readonly sql: string; readonly special: Special | undefined };
 
 const MASKED: ColumnType = { kind: 'varchar', length: 1 };
-/** MySQL and MariaDB refuse tables whose declared lengths add up to more than 65,535 bytes; SingleStore does not count text. */
-const ROW_BYTES = 64_000;
-
 /**
- * A table as it will be copied. `measured`: bytes of the longest values of the open key columns (`openKeys`); the key gets twice that.
+ * A table as it will be copied. `measured`: bytes of the longest values of the open key columns (`openKeys`); a key that its room does not hold gets twice that.
  * Throws `UnsupportedValue` when the table can't be copied with these options.
  */
 export function describeTable(
@@ -62,11 +59,10 @@ export function describeTable(
     )
     .find((one) => one);
   if (problem) throw problem;
-  const sized = fitRow(columns, keyNames, options);
   return {
     ref: relation.ref,
     kind: relation.kind === 'r' ? 'table' : relation.kind === 'p' ? 'partitioned' : 'view',
-    columns: sized,
+    columns,
     leftOut,
     key: key.columns.map((column) => column.name),
     textKey:
@@ -198,30 +194,9 @@ function openKeysOf(
 }
 
 function keyed(mapping: Mapping, open: OpenKey, longest: number): ColumnType {
-  const room = Math.max(open.room, 2 * longest);
+  const room = longest <= open.room ? open.room : 2 * longest;
   if (mapping.type.kind !== 'varchar') return mapKey(mapping, room).type;
   return { kind: 'varchar', length: Math.min(mapping.type.length, Math.floor(room / 4)) };
-}
-
-function fitRow(columns: readonly Column[], key: ReadonlySet<string>, options: TableOptions): Column[] {
-  const fitted = [...columns];
-  let total = sum(fitted.map((column) => rowBytes(column.type)));
-  while (total > ROW_BYTES) {
-    const movable = fitted.filter(
-      (column) => !key.has(column.name) && options.types?.[column.name] === undefined && column.type.kind === 'varchar',
-    );
-    const widest = movable.sort((a, b) => rowBytes(b.type) - rowBytes(a.type))[0];
-    if (!widest || rowBytes(widest.type) <= 12) break;
-    fitted[fitted.indexOf(widest)] = { ...widest, type: { kind: 'text', size: 'long' } };
-    total -= rowBytes(widest.type) - 12;
-  }
-  return fitted;
-}
-
-function rowBytes(type: ColumnType): number {
-  if (type.kind === 'varchar' || type.kind === 'char') return type.length * 4 + 2;
-  if (type.kind === 'binary') return type.length + 2;
-  return type.kind === 'decimal' ? 32 : 12;
 }
 
 function isText(type: ColumnType): boolean {
