@@ -75,8 +75,13 @@ export function mount(
   }
 }
 
+const idempotencyHeader = z.string().optional().openapi({
+  description: 'A repeated request with the same key gets the first answer; nothing happens twice.',
+});
+
 function describe(app: OpenAPIHono<Env>, base: Base, route: Route): void {
   const params = { ...base.params, ...route.params };
+  const headers = { ...route.headers, ...(route.method === 'get' ? {} : { 'Idempotency-Key': idempotencyHeader }) };
   app.openAPIRegistry.registerPath({
     method: route.method,
     path: base.path + route.path,
@@ -87,7 +92,7 @@ function describe(app: OpenAPIHono<Env>, base: Base, route: Route): void {
     request: {
       ...(Object.keys(params).length === 0 ? {} : { params: z.object(params) }),
       ...(route.query === undefined ? {} : { query: route.query }),
-      ...(route.headers === undefined ? {} : { headers: z.object({ ...route.headers }) }),
+      ...(Object.keys(headers).length === 0 ? {} : { headers: z.object(headers) }),
       ...(route.body === undefined
         ? {}
         : { body: { required: route.body.required, content: { 'application/json': { schema: route.body.schema } } } }),

@@ -243,7 +243,8 @@ export const statusSchema = z
     state: z.enum(['new', 'ready', 'needs_full']),
     consistent: z.boolean(),
     scheduler: z.object({ on: z.boolean(), reason: text, nextDueAt: time }),
-    current: z.object({ stream: runSchema.nullable(), load: runSchema.nullable() }),
+    // `.nullable()` of a named schema would be described as never null.
+    current: z.object({ stream: z.union([runSchema, z.null()]), load: z.union([runSchema, z.null()]) }),
     queue: z.array(text),
     lag: z.object({
       seconds: z.number().nullable(),

@@ -251,7 +251,7 @@ export function fakePipelines(): FakeWorld {
       if (name !== 'default' && input.database !== name && input.database !== 'default')
         return { database: name, names: null };
       if (input.schema === null) return { database: name, names: Object.keys(world.catalog) };
-      const tables = world.catalog[input.schema];
+      const tables = Object.hasOwn(world.catalog, input.schema) ? world.catalog[input.schema] : undefined;
       if (input.table === undefined) return { database: name, names: tables ?? null };
       return {
         database: name,
