@@ -12,6 +12,8 @@ export type Playground = AsyncDisposable & {
   readonly database: string;
   /** A statement with zero dates and the like allowed; rows as arrays of what mysql2 makes of them. */
   sql(statement: string, values?: unknown[]): Promise<unknown[][]>;
+  /** Sessions that stand in this database, its own not counted: id and statement. Names no information_schema: PROCESSLIST fails there on MySQL 9. */
+  sessions(): Promise<{ id: number; statement: string | null }[]>;
   params(more?: Params): Params;
   open(more?: Params): Promise<Source>;
 };
@@ -48,6 +50,12 @@ export async function playground(name: ServerName): Promise<Playground> {
     database,
     sql,
     params,
+    sessions: async () => {
+      const [own] = await sql('select connection_id()');
+      return (await sql('show full processlist'))
+        .filter((row) => row[3] === database && String(row[0]) !== String(own?.[0]))
+        .map((row) => ({ id: Number(row[0]), statement: row[7] as string | null }));
+    },
     open: (more) => open(params(more), new AbortController().signal),
     async [Symbol.asyncDispose]() {
       await sql(`drop database \`${database}\``);

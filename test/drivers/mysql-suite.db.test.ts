@@ -17,9 +17,7 @@ for (const name of ['mysql9', 'mariadb'] as const)
       quote: (word) => `\`${word.replaceAll('`', '``')}\``,
       literal: (text) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`,
       longText: 'longtext',
-      // The driver's sessions stand in the playground's database, as does the fixture's own.
-      sessions: async () =>
-        Number((await sql('select count(*) - 1 from information_schema.PROCESSLIST where DB = database()'))[0]?.[0]),
+      sessions: async () => (await ground.sessions()).length,
       stop: async () => ground[Symbol.asyncDispose](),
     };
   });

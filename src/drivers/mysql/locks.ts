@@ -2,6 +2,7 @@ import type { Connection } from './connection.ts';
 import type { Pool } from './pool.ts';
 
 const LOOK_AFTER_MS = 2_000;
+const SESSIONS_SHOWN = 5;
 
 /** Tells `waiting` every two seconds, until stopped, which statements a lock taken by `connection` may be waiting for. */
 export function watchLocks(
@@ -10,14 +11,16 @@ export function watchLocks(
   waiting: (why: string) => void,
 ): { readonly stop: () => void } {
   const look = async (): Promise<void> => {
-    const rows = await pool.lend((other) =>
-      other.query(
-        `select ID, TIME, coalesce(STATE, '') from information_schema.PROCESSLIST
-         where ID not in (connection_id(), ${connection.id}) and COMMAND not in ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID')
-         order by TIME desc limit 5`,
-      ),
-    );
-    const sessions = rows.map(([id, seconds]) => `${id} (for ${seconds} s)`).join(', ');
+    // Not information_schema.PROCESSLIST: on MySQL 8+ it fails when any session's statement holds a 4-byte character.
+    const rows = await pool.lend((other) => other.query('show processlist'));
+    const sessions = rows
+      .filter(([id, , , , command]) => id !== connection.id && !/^(Sleep|Daemon|Binlog Dump.*)$/.test(command ?? ''))
+      .map((row) => ({ id: row[0] ?? '', seconds: Number(row[5]) }))
+      .filter(({ seconds }) => seconds > 0)
+      .sort((a, b) => b.seconds - a.seconds)
+      .slice(0, SESSIONS_SHOWN)
+      .map(({ id, seconds }) => `${id} (for ${seconds} s)`)
+      .join(', ');
     waiting(
       sessions === ''
         ? 'Waiting for the read lock: an open transaction holds a table.'
