@@ -200,7 +200,7 @@ describe.each(operations)('$method $path', (what) => {
         const headers = sent === undefined ? {} : { 'Content-Type': contentType };
         await expectAsDescribed(api, what, filled, what.method === 'GET' ? undefined : sent, headers);
       }),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
     expect((await api.send('GET', 'status')).status).toBe(200);
     expect(api.logged.join('')).not.toContain(secret);
@@ -251,7 +251,7 @@ describe('the reference’s own words', () => {
         expect((await api.send('PATCH', `conn-${side}`, shown.text)).status).toBe(204);
         expect((await api.send('GET', `conn-${side}`)).text).toBe(shown.text);
       }),
-      { numRuns: 150 },
+      { numRuns: 100 },
     );
   });
 

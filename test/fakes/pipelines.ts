@@ -190,7 +190,9 @@ export function fakePipelines(): FakeWorld {
       if (one[side].fingerprint === fingerprint) one[side] = { ...one[side], connected };
     },
     setLicence: async ({ pipeline }, change) =>
-      once('setLicence', pipeline, change, (one) => void (one.licence = change.key)),
+      once('setLicence', pipeline, change, (one) => {
+        one.licence = change.key;
+      }),
     setSchedule: async ({ pipeline }, change) =>
       once('setSchedule', pipeline, change, (one) => {
         one.schedule = change.schedule;

@@ -1,0 +1,122 @@
+import { describe, expect, it } from 'vitest';
+import {
+  codeAt,
+  credentialsIn,
+  destinationOf,
+  isSecret,
+  maskCredentials,
+  missingParams,
+  sourceCode,
+  sourceCodes,
+} from '../src/codes.ts';
+import { optionNames, optionProblem, optionRules, optionsOf } from '../src/options.ts';
+
+describe('codes', () => {
+  it('are unique, and available for the drivers of this version', () => {
+    expect(new Set(sourceCodes.map(({ code }) => code)).size).toBe(23);
+    expect(sourceCodes.filter(({ available }) => available).map(({ code }) => code)).toEqual([
+      'rds.mysql',
+      'rds.mysqlc',
+      'rds.pgres',
+    ]);
+    expect(sourceCodes.filter(({ continuous }) => continuous).map(({ code }) => code)).toEqual(['rds.mysqlc']);
+  });
+
+  it('belong to one side', () => {
+    expect(codeAt('source', 'rds.pgres')?.driver).toBe('postgres');
+    expect(codeAt('destination', 'rds.sstorem')?.driver).toBe('singlestore');
+    expect([
+      codeAt('source', 'rds.sstorem'),
+      codeAt('destination', 'rds.pgres'),
+      codeAt('source', undefined),
+      sourceCode('toString'),
+    ]).toEqual([undefined, undefined, undefined, undefined]);
+  });
+});
+
+describe('destinationOf', () => {
+  const ref = { schema: 'public', name: 'orders' };
+  it.each([
+    ['rds.pgres', 'shop', {}, 'shop_public'],
+    ['rds.mscdcm', 'shop', {}, 'shop_public'],
+    ['rds.oracle11lm', 'XE', {}, 'XE_public'],
+    ['rds.mysql', 'default', {}, 'public'],
+    ['rds.mongo', 'default', {}, 'public'],
+    ['rds.pgres', 'shop', { db: 'target' }, 'target'],
+    ['rds.mysql', 'default', { db: 'target' }, 'target'],
+    ['rds.mysql', 'default', { db: '' }, 'public'],
+  ])('%s in %s with %j', (type, database, params, expected) => {
+    expect(destinationOf(type, database, ref, params)).toEqual({ database: expected, table: 'orders' });
+  });
+});
+
+describe('missingParams', () => {
+  const full = { host: 'h', port: '1', uid: 'u', pwd: '', type: 'rds.mysql' };
+  it.each([
+    [{}, ['host', 'port', 'uid', 'pwd', 'type']],
+    [full, []],
+    [{ ...full, host: '' }, ['host']],
+    [{ ...full, type: 'rds.jdbcfe' }, ['drv', 'url']],
+  ])('%j', (params, missing) => expect(missingParams(params)).toEqual(missing));
+});
+
+describe('secrets by name', () => {
+  it.each(['pwd', 'pwd2', 'password', 'ssl_key', 'API_KEY', 'oauth_token', 'clientSecret', 'private_key_passphrase'])(
+    '%s is one',
+    (name) => expect(isSecret(name)).toBe(true),
+  );
+  it.each(['host', 'uid', 'db', 'ssl_ca', 'ssl_cert', 'ssl_mode', 'key', 'primary_key'])('%s is none', (name) =>
+    expect(isSecret(name)).toBe(false),
+  );
+});
+
+describe('credentials inside a JDBC URL', () => {
+  it.each([
+    ['jdbc:postgresql://h/db?user=x&password=s3cr&ssl=1', ['s3cr'], 'jdbc:postgresql://h/db?user=x&password=***&ssl=1'],
+    ['jdbc:oracle:thin:scott/tiger@h:1521:x', ['tiger'], 'jdbc:oracle:thin:scott/***@h:1521:x'],
+    ['jdbc:mysql://u:pw@h/d', ['pw'], 'jdbc:mysql://u:***@h/d'],
+    [
+      'jdbc:sqlserver://h;user=a;password=b;clientSecret=c',
+      ['b', 'c'],
+      'jdbc:sqlserver://h;user=a;password=***;clientSecret=***',
+    ],
+    ['password=zz&a=b', ['zz'], 'password=***&a=b'],
+    ['jdbc:x://h/d?passwordless=1', ['1'], 'jdbc:x://h/d?passwordless=***'],
+    ['jdbc:x://h:5432/d', [], 'jdbc:x://h:5432/d'],
+  ])('%s', (url, secrets, masked) => {
+    expect(credentialsIn(url)).toEqual(secrets);
+    expect(maskCredentials(url)).toBe(masked);
+    expect(maskCredentials(masked)).toBe(masked);
+  });
+});
+
+describe('options', () => {
+  it('have the documented defaults', () => {
+    expect(optionsOf({})).toMatchObject({
+      ...{ extract_threads: 4, load_threads: 4, max_updates: 4, keyless_delta: 'skip', ddl_policy: 'additive' },
+      ...{ on_unrepresentable: 'rule', on_row_error: 'park', ssl_mode: 'prefer', ssl_ca: null, jdbc_options: null },
+    });
+  });
+
+  it('are read from text, empty meaning the default', () => {
+    const read = optionsOf({
+      extract_threads: '12',
+      max_updates: '-1',
+      ddl_policy: 'manual',
+      ssl_mode: '',
+      host: 'ignored',
+    });
+    expect(read).toMatchObject({ extract_threads: 12, max_updates: -1, ddl_policy: 'manual', ssl_mode: 'prefer' });
+    expect(() => optionsOf({ extract_threads: 'many' })).toThrow(RangeError);
+  });
+
+  it.each(optionNames)('%s belongs to its side, accepts its default and explains itself', (name) => {
+    const rule = optionRules[name];
+    const sides = rule.side === 'both' ? (['source', 'destination'] as const) : ([rule.side] as const);
+    const value = rule.default === null ? (name.startsWith('ssl') ? '/etc/x.pem' : 'x') : String(rule.default);
+    for (const side of sides) expect(optionProblem(side, name, value)).toBeUndefined();
+    if (rule.side !== 'both')
+      expect(optionProblem(rule.side === 'source' ? 'destination' : 'source', name, value)).toContain(rule.side);
+    expect(rule.effect).toMatch(/\.$/);
+  });
+});
