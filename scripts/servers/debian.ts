@@ -30,14 +30,23 @@ export async function unpackPackages(folder: string, suite: string, packages: re
 }
 
 async function sourceLine(suite: string): Promise<string> {
-  const targets = await runCommand('apt-get', ['indextargets', '--format', '$(SITE)', 'Created-By: Packages']);
-  const site = [...new Set(targets.stdout.split('\n'))].filter((line) => line !== '' && !line.includes('security'))[0];
+  let site = await mirror();
+  if (site === undefined && process.getuid?.() === 0) {
+    // A machine that has never updated its package lists does not tell its mirror.
+    await runCommand('apt-get', ['-qq', 'update']);
+    site = await mirror();
+  }
   if (site === undefined) throw new Error("apt knows no mirror; run 'apt-get update' once as root");
   const id = await distribution('ID');
   const keyring = `/usr/share/keyrings/${id}-archive-keyring.gpg`;
   const release = id === 'debian' ? suite : await distribution('VERSION_CODENAME');
   const components = id === 'debian' ? 'main' : 'main universe';
   return `deb ${(await exists(keyring)) ? `[signed-by=${keyring}] ` : ''}${site} ${release} ${components}\n`;
+}
+
+async function mirror(): Promise<string | undefined> {
+  const targets = await runCommand('apt-get', ['indextargets', '--format', '$(SITE)', 'Created-By: Packages']);
+  return targets.stdout.split('\n').find((line) => line !== '' && !line.includes('security'));
 }
 
 function aptOptions(apt: string): string[] {
