@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // The one script that must run before anything is installed: plain JavaScript for Node 20 and later, no dependencies.
-// node scripts/run.mjs demo|test [arguments] installs what package-lock.json names and goes on with the pinned Node.
+// node scripts/run.mjs demo|test|bench [arguments] installs what package-lock.json names and goes on with the pinned Node.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,7 +9,9 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const [task, ...rest] = process.argv.slice(2);
 
-if (!['demo', 'test'].includes(task ?? '')) fail(`unknown task ${task}`);
+const program = { demo: 'scripts/demo.ts', test: 'scripts/test.ts', bench: 'bench/main.ts' }[task ?? ''];
+
+if (program === undefined) fail(`unknown task ${task}`);
 if (Number(process.versions.node.split('.')[0]) < 20)
   fail(`Node 20 or later is needed to start, this is ${process.version}`);
 if (!installed()) install();
@@ -39,7 +41,7 @@ function goOn() {
   const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH}` };
   // The channel closes when this process dies in any way; the task ends its servers then.
   const stdio = ['inherit', 'inherit', 'inherit', 'ipc'];
-  const child = spawn(node, [join(root, 'scripts', `${task}.ts`), ...rest], { cwd: root, env, stdio });
+  const child = spawn(node, [join(root, program), ...rest], { cwd: root, env, stdio });
   // Ctrl-C reaches the task by itself, and it needs time to stop its servers.
   process.on('SIGINT', () => {});
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
