@@ -148,6 +148,49 @@ describe.each(['mysql9', 'mariadb'] as const)('%s', (server) => {
       expect(seen.size).toBe(7);
     });
 
+    test.runIf(server === 'mysql9')('a generated invisible primary key is copied and is the key', async () => {
+      await ground.sql('set session sql_generate_invisible_primary_key = on');
+      await ground.sql('create table hidden_key (a int)');
+      await ground.sql('set session sql_generate_invisible_primary_key = off');
+      await ground.sql('insert into hidden_key values (7), (8)');
+      const table = await describeOne(source, ground.database, 'hidden_key');
+      expect(table.key).toEqual(['my_row_id']);
+      expect((await readRows(source, table)).rows.map((row) => row.map(String))).toEqual([
+        ['1', '7'],
+        ['2', '8'],
+      ]);
+    });
+
+    test.runIf(server === 'mariadb')(
+      'system-versioned tables are read as they are now; sequences are no tables',
+      async () => {
+        await ground.sql('create table versioned (a int primary key, b int) with system versioning');
+        await ground.sql(
+          'create table periods (a int primary key, b int, s timestamp(6) generated always as row start, e timestamp(6) generated always as row end, period for system_time (s, e)) with system versioning',
+        );
+        await ground.sql('create sequence counting');
+        for (const name of ['versioned', 'periods']) {
+          await ground.sql(`insert into ${name} (a, b) values (1, 1), (2, 2)`);
+          await ground.sql(`update ${name} set b = 5 where a = 1`);
+          await ground.sql(`delete from ${name} where a = 2`);
+          const table = await describeOne(source, ground.database, name);
+          expect(table.key).toEqual(['a']);
+          const { rows } = await readRows(source, table);
+          expect(rows.map((row) => row.slice(0, 2).map(String))).toEqual([['1', '5']]);
+        }
+        const listed = (await source.tables(ground.database))?.map((table) => table.name);
+        expect(listed).toEqual(expect.arrayContaining(['versioned', 'periods']));
+        expect(listed).not.toContain('counting');
+        expect(await refused('counting')).toMatchObject({ class: 'UnsupportedValue' });
+      },
+    );
+
+    test.runIf(server === 'mariadb')('JSON is what a column declared as JSON is, and LONGTEXT otherwise', async () => {
+      await ground.sql('create table jsons (id int primary key, j json, `o``dd` json, t longtext)');
+      const table = await describeOne(source, ground.database, 'jsons');
+      expect(table.columns.map((column) => column.type.kind)).toEqual(['int', 'json', 'json', 'text']);
+    });
+
     test('1,000 tables are described in seconds', { timeout: 240_000 }, async () => {
       await using many = await playground(server);
       const names = Array.from({ length: 1_000 }, (_, i) => `t${i}`);

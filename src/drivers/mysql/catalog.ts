@@ -26,6 +26,7 @@ export type CatalogIndex = {
 /** `column` is '' for an expression; `prefix` is the number of characters indexed, 0 for all. */
 export type IndexPart = { readonly column: string; readonly prefix: number };
 
+// `#mysql50#…` are folders that are no databases, such as lost+found.
 const SYSTEM_SCHEMAS = ['information_schema', 'performance_schema', 'mysql', 'sys', 'ndbinfo', 'innodb'];
 const NAMES_PER_QUERY = 500;
 
@@ -33,7 +34,7 @@ const NAMES_PER_QUERY = 500;
 export async function listSchemas(connection: Connection): Promise<string[]> {
   const rows = await connection.query('select SCHEMA_NAME from information_schema.SCHEMATA');
   return texts(rows)
-    .filter((name) => !SYSTEM_SCHEMAS.includes(name.toLowerCase()))
+    .filter((name) => !SYSTEM_SCHEMAS.includes(name.toLowerCase()) && !name.startsWith('#mysql50#'))
     .sort();
 }
 

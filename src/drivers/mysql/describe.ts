@@ -80,6 +80,8 @@ function describeTable(ref: DescribeRequest['ref'], found: CatalogTable, options
     throw new UnsupportedValue(`${where} has no column that can be copied.`, 'Deselect the table.');
   if (found.columns.some((column, index) => column.position !== index + 1))
     warnings.push('Some columns are hidden from the source user, who has no right on them: they are not copied.');
+  if (found.type === 'SYSTEM VERSIONED')
+    warnings.push('A system-versioned table: its current rows are copied, not their history.');
   const key = chooseKey(where, found, own, options.key, warnings);
   const chosen = applyOptions(where, columns, key, options);
   return {
@@ -123,7 +125,7 @@ function chooseKey(
   for (const index of table.indexes) {
     if (!index.unique) continue;
     const refusal = refuseIndex(table, own, index);
-    if (refusal === null) return index.parts.map((part) => part.column);
+    if (refusal === null) return index.parts.map((part) => part.column).filter((name) => !isRowEnd(table, name));
     refusals.push(`${index.name === 'PRIMARY' ? 'The primary key' : `The unique key ${index.name}`} ${refusal}`);
   }
   if (refusals.some((refusal) => refusal.includes('FLOAT')))
@@ -138,6 +140,12 @@ function chooseKey(
         : `No usable key: ${refusals.join('; ')}. The table is copied whole, and deltas skip it.`,
     );
   return [];
+}
+
+/** MariaDB adds the end of a row's validity to the unique keys of a system-versioned table; current rows are unique without it. */
+function isRowEnd(table: CatalogTable, name: string): boolean {
+  const column = table.columns.find((one) => one.name === name);
+  return table.type === 'SYSTEM VERSIONED' && column?.word === 'timestamp' && /^STORED GENERATED/i.test(column.extra);
 }
 
 /** Why a unique index can't be the key; null when it can. */

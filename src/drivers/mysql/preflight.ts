@@ -110,7 +110,7 @@ function logSettings({ facts }: Connection, settings: Settings): Finding[] {
     found.push(
       warning(
         'gtid_mode',
-        'gtid_mode is not ON: a load begins with a short global read lock, and a change of the source server means loading again. Turn on gtid_mode and enforce_gtid_consistency if you can.',
+        `${settings.has('gtid_mode') ? 'gtid_mode is not ON' : 'This version has no GTIDs'}: a load begins with a short global read lock, and a change of the source server means loading again.${settings.has('gtid_mode') ? ' Turn on gtid_mode and enforce_gtid_consistency if you can.' : ''}`,
       ),
     );
   const hours = retentionHours(settings);
