@@ -5,8 +5,8 @@ import { claimHolds, finishChunk } from './chunks.ts';
 import { type Answer, numberOf, rows, run, type Session } from './connection.ts';
 import { loadStatement, type Sent, send } from './load.ts';
 import { type Pool, withSession } from './pool.ts';
+import { type FoundRow, findRow } from './refused-row.ts';
 import { type Reject, readReject, serverText } from './rejects.ts';
-import { findKey } from './row-key.ts';
 
 /**
  * Loads a chunk into its shadow and marks it done in one transaction. What was sent, read, recorded by the server and kept must be the same
@@ -120,32 +120,29 @@ async function rejection(
   words: string,
   signal: AbortSignal,
 ): Promise<DestinationRejected> {
-  const table = target.table;
-  const reject = readReject(
-    words,
-    table.columns.map((column) => column.name),
-  );
+  const { table } = target;
+  const reject = readReject(words, table.columns);
   if (reject.key !== undefined)
     return new DestinationRejected(
       `Two rows of ${nameOf(table)} have the key ${table.key.join(', ')} = '${reject.key}' at the destination.`,
       'Make the keys differ in what the destination compares, or choose another `key` in the table’s options.',
     );
-  const key = await keyOf(target, reject, signal);
-  const where =
-    key ?? (reject.row === undefined ? `a row of chunk ${claim.chunk}` : `row ${reject.row} of chunk ${claim.chunk}`);
-  const column = reject.column === undefined ? '' : `, column ${reject.column}`;
+  const found = await find(target, reject, signal);
+  const number = reject.row === undefined ? 'a row' : `row ${reject.row}`;
+  const column = reject.column?.name ?? found?.column;
   return new DestinationRejected(
-    `The destination refused a row of ${nameOf(table)} (${where}${column}): ${reject.reason}.`,
+    `The destination refused a row of ${nameOf(table)} (${found?.key || `${number} of chunk ${claim.chunk}`}${column === undefined ? '' : `, column ${column}`}): ${reject.reason}.`,
     'Correct the row at the source, or give the column another destination type with the `types` option.',
   );
 }
 
-async function keyOf(target: LoadTarget, reject: Reject, signal: AbortSignal): Promise<string | undefined> {
-  if (!target.reread || reject.row === undefined || target.table.key.length === 0) return undefined;
+async function find(target: LoadTarget, reject: Reject, signal: AbortSignal): Promise<FoundRow | undefined> {
+  const { reread, table } = target;
+  if (!reread) return undefined;
   try {
-    return await findKey(target.table, target.reread(), reject.row, signal);
+    return await findRow(table, reread(), reject, signal);
   } catch {
-    // The row is still named by its number; a failure to find its key must not hide why it was refused.
+    // A failure to find the row must not hide why it was refused.
     return undefined;
   }
 }

@@ -1,4 +1,6 @@
+import { formatColumnType } from '../column-types.ts';
 import { AccessDenied, DestinationRejected, isPermanent } from '../errors.ts';
+import type { Column } from '../model.ts';
 import { numberOf } from './connection.ts';
 
 /** No grant: 1044 database, 1142 table, 1143 column, 1227 a global right, 1370 routine, 1410 may not create users. */
@@ -42,9 +44,12 @@ export function serverText(error: unknown): string {
 /** What a server's text says about a refused row: which column, why, and which row of the load (from 1). */
 export type Reject = {
   readonly reason: string;
-  readonly column: string | undefined;
+  readonly column: Column | undefined;
   readonly row: number | undefined;
+  /** The key that appeared twice. */
   readonly key: string | undefined;
+  /** The text says neither row nor value: it is one that is no valid UTF-8, or no valid JSON in `column`. */
+  readonly invalid: 'utf8' | 'json' | undefined;
 };
 
 const AT_ROW = /\bat (?:row|line) (\d+)/i;
@@ -54,52 +59,76 @@ const DUPLICATE = /Duplicate entry '([\s\S]*)' for key/i;
  * Reads the text of an error or warning of LOAD DATA. Values in it are left out, except the key that appeared twice: messages are stored
  * in histories, and a cell may be a secret.
  */
-export function readReject(text: string, columns: readonly string[]): Reject {
-  const row = AT_ROW.exec(text);
-  const at = row ? Number(row[1]) : undefined;
+export function readReject(text: string, columns: readonly Column[]): Reject {
+  const at = AT_ROW.exec(text);
+  const row = at ? Number(at[1]) : undefined;
   const duplicate = DUPLICATE.exec(text);
-  if (duplicate) return { reason: 'its key is already there', column: undefined, row: at, key: duplicate[1] };
-  return { reason: reasonOf(text), column: columnOf(text, columns), row: at, key: undefined };
+  if (duplicate)
+    return { reason: 'its key is already there', column: undefined, row, key: duplicate[1], invalid: undefined };
+  const column = columnOf(text, columns);
+  const json = column?.type.kind === 'json' && !/null/i.test(text);
+  const utf8 = /incorrect string value|invalid .*character string/i.test(text);
+  return {
+    reason: reasonOf(text, column),
+    column,
+    row,
+    key: undefined,
+    invalid: utf8 ? 'utf8' : json ? 'json' : undefined,
+  };
 }
 
+/** Reasons that do not depend on the column's type. */
 const REASONS: readonly (readonly [RegExp, string])[] = [
-  [/data too long|too long for column/i, 'the value is too long for the column'],
-  [/data truncated/i, 'the value does not fit the column'],
-  [/out of range/i, 'the number is out of the range of the column'],
-  [/incorrect integer value|incorrect (decimal|double|float) value|invalid number/i, 'the text is not a number'],
-  [/incorrect (datetime|date|time|timestamp|year) value|invalid date/i, 'the text is not a valid date or time'],
-  [/incorrect string value|invalid .*character string/i, 'the text is not valid UTF-8'],
   [/cannot be null|null supplied to not null|set to default value/i, 'the value is NULL, the column is not nullable'],
-  [/json/i, 'the text is not valid JSON'],
-  [/doesn't contain data for all columns|contained? (fewer|less) /i, 'the row has too few columns'],
-  [/contained more data than/i, 'the row has too many columns'],
-  [
-    /larger than max_allowed_packet|packet bigger|max_allowed_packet/i,
-    'the value is larger than `max_allowed_packet` of the destination',
-  ],
+  [/incorrect string value|invalid .*character string/i, 'the text is not valid UTF-8'],
+  [/max_allowed_packet|packet bigger/i, 'the value is larger than `max_allowed_packet` of the destination'],
   [/row size too large/i, 'the row is too large for a row of the destination'],
+  [/doesn't contain data for all columns|contained? (fewer|less) /i, 'the row has too few columns'],
+  [/contained more data than|was truncated; it contained/i, 'the row has too many columns'],
 ];
 
-function reasonOf(text: string): string {
+/** The servers use few words for many reasons (`Data truncated` also for a date that does not exist); the column's type tells them apart. */
+function reasonOf(text: string, column: Column | undefined): string {
   const found = REASONS.find(([pattern]) => pattern.test(text));
   if (found) return found[1];
   // Whatever stands in quotes may be a cell.
-  return text.replace(/'[^']*'/g, '…').slice(0, 300);
+  if (column === undefined) return text.replace(/(['"])[\s\S]*\1/g, '…').slice(0, 300);
+  const type = formatColumnType(column.type);
+  switch (column.type.kind) {
+    case 'json':
+      return 'the text is not valid JSON';
+    case 'date':
+    case 'time':
+    case 'datetime':
+    case 'year':
+      return `the text is not a valid ${type}`;
+    case 'int':
+    case 'decimal':
+    case 'float':
+    case 'double':
+      if (/out of range/i.test(text)) return `the number is out of the range of ${type}`;
+      if (/incorrect/i.test(text)) return `the text is not a number that ${type} takes`;
+      return `the number has more digits than ${type} keeps`;
+    default:
+      return `the value is too long for ${type}`;
+  }
 }
 
-/** The column that a text names: the last quoted or qualified name in it which is one of the table's. */
-function columnOf(text: string, columns: readonly string[]): string | undefined {
-  const byLength = [...columns].sort((a, b) => b.length - a.length);
-  const named = byLength.filter((column) =>
-    [
-      `column '${column}'`,
-      `\`${column.replaceAll('`', '``')}\` at row`,
-      `\`${column}\` at row`,
-      `.${column}'`,
-      `constraint \`${column}\``,
-      `CONSTRAINT \`${column}\``,
-      `.\`${column}\``,
-    ].some((words) => text.toLowerCase().includes(words.toLowerCase())),
-  );
-  return named[0];
+/** The column that a text names: the longest name in it which stands where servers put column names. */
+function columnOf(text: string, columns: readonly Column[]): Column | undefined {
+  const lower = text.toLowerCase();
+  return [...columns]
+    .sort((a, b) => b.name.length - a.name.length)
+    .find(({ name }) => {
+      const plain = name.toLowerCase();
+      const quoted = plain.replaceAll('`', '``');
+      return [
+        `column '${plain}'`,
+        `.${plain}'`,
+        `\`${quoted}\` at`,
+        `.\`${quoted}\``,
+        `.${quoted}\``,
+        `constraint \`${quoted}\``,
+      ].some((words) => lower.includes(words));
+    });
 }
