@@ -15,7 +15,7 @@ export async function splitTable(
   chunkBytes: number,
 ): Promise<Split> {
   const index = keyIndex(table, found);
-  const columns = index ? boundColumns(index, found) : [];
+  const columns = index ? boundColumns(index, found, table.key) : [];
   const first = columns[0];
   if (!index || !first) return { ranges: [EVERYTHING], replace: false };
   const name = `${quoteName(table.ref.schema)}.${quoteName(table.ref.name)}`;
@@ -77,12 +77,12 @@ function keyIndex(table: Table, found: CatalogTable): CatalogIndex | undefined {
   );
 }
 
-/** The leading columns of the index that can be bounded; [] when already the first can't. */
-function boundColumns(index: CatalogIndex, found: CatalogTable): CatalogColumn[] {
+/** The leading key columns of the index that can be bounded; [] when already the first can't. Others may be NULL, which no range holds. */
+function boundColumns(index: CatalogIndex, found: CatalogTable, key: readonly string[]): CatalogColumn[] {
   const columns: CatalogColumn[] = [];
   for (const part of index.parts) {
     const column = found.columns.find((one) => one.name === part.column);
-    if (!column || part.prefix > 0 || boundKind(column) === null) break;
+    if (!column || !key.includes(part.column) || part.prefix > 0 || boundKind(column) === null) break;
     columns.push(column);
   }
   return columns;
