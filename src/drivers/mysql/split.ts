@@ -132,7 +132,7 @@ async function integerBounds(
   let fat = false;
   async function cut(low: bigint, high: bigint, rows: number): Promise<void> {
     if (rows <= wanted || low === high) {
-      fat ||= rows > wanted * 4;
+      fat ||= rows > wanted * 2;
       pieces.push({ from: low, rows });
       return;
     }
