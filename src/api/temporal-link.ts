@@ -170,6 +170,7 @@ type Kind = 'away' | 'late' | 'busy' | 'no_worker' | 'other';
 
 /** gRPC status codes that matter here. */
 const codes = {
+  cancelled: 1,
   resourceExhausted: 8,
   failedPrecondition: 9,
   aborted: 10,
@@ -186,6 +187,8 @@ function kindOf(error: unknown): Kind {
     case codes.unavailable:
     case codes.internal:
       return 'away';
+    // The server drops calls of a workflow that it is moving to another worker.
+    case codes.cancelled:
     case codes.resourceExhausted:
     case codes.aborted:
       return 'busy';
