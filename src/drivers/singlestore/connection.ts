@@ -130,8 +130,11 @@ function handshake(
       connection.off('error', end);
       const lost = (error: Error) => destroy(session, error);
       connection.on('error', lost);
-      // mysql2 tells a waiting query of a lost socket, but not of one that this process destroyed.
-      wire(session).stream.once('close', () => lost(new Error('The connection to the destination was lost.')));
+      // mysql2 tells a waiting query of a lost socket, but not of one that this process destroyed. A server that ends its side (KILL on
+      // MariaDB does) may leave the other side full and open for ever: that is the end, too.
+      const over = () => lost(new Error('The connection to the destination was lost.'));
+      wire(session).stream.once('end', over);
+      wire(session).stream.once('close', over);
       resolve(session);
     });
   });
