@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { UnsupportedValue } from '../../src/drivers/errors.ts';
 import { createFeed } from '../../src/drivers/mysql/raw-rows.ts';
-import { createRowWriter, type RowField } from '../../src/drivers/mysql/row-text.ts';
-import type { Encoding } from '../../src/drivers/mysql/types.ts';
+import { createRowWriter } from '../../src/drivers/mysql/row-text.ts';
+import type { Encoding, RowField } from '../../src/drivers/mysql/types.ts';
 
 /** Packets as a server sends them, independent of the reader: lengths, sequence numbers, rows cut at 16 MB - 1. */
 function packets(

@@ -30,7 +30,7 @@ export type Connection = {
 };
 export type Row = readonly (string | null)[];
 
-/** The internals of a mysql2 connection (pinned version) that the row reader uses; test/drivers/mysql-raw-rows.db.test.ts covers them. */
+/** The internals of a mysql2 connection (pinned version) that the row reader uses; test/drivers/mysql-reading.db.test.ts covers them. */
 export type Wire = {
   readonly stream: Socket;
   readonly packetParser: { execute(data: Buffer): void };

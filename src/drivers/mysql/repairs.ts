@@ -1,7 +1,7 @@
 import { UnsupportedValue } from '../errors.ts';
 import type { Rule, RuleUse } from '../model.ts';
 import { repairDate } from './dates.ts';
-import type { RowField } from './row-text.ts';
+import type { RowField } from './types.ts';
 
 const EXAMPLES = 3;
 

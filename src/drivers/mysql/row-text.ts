@@ -4,7 +4,7 @@ import type { Batch, RuleUse } from '../model.ts';
 import { isValidDate } from './dates.ts';
 import { geometryText } from './geometry.ts';
 import { createRepairs } from './repairs.ts';
-import type { Encoding } from './types.ts';
+import type { Encoding, RowField } from './types.ts';
 import { vectorText } from './vector.ts';
 
 /**
@@ -12,14 +12,6 @@ import { vectorText } from './vector.ts';
  * load text is the bytes and a tab. So the length byte becomes the tab in place, and a row without NULL, long or escaped fields is copied
  * as one piece: fields are looked at, not moved.
  */
-
-/** A column as the writer sees it. */
-export type RowField = {
-  readonly name: string;
-  readonly encoding: Encoding;
-  /** A key column: a rule must not change it. */
-  readonly key: boolean;
-};
 
 export type RowWriter = {
   /** A whole row of at most `WHOLE_ROW_BYTES` at `packet[start, end)`. Overwrites the length bytes in `packet`. */

@@ -86,6 +86,14 @@ function binary(length: number): ColumnType {
 /** How a column's bytes of the text protocol become load text; `plain` values never hold a byte that needs escaping. */
 export type Encoding = 'plain' | 'text' | 'json' | 'hex' | 'date' | 'geometry' | 'vector';
 
+/** A column as the writer sees it. */
+export type RowField = {
+  readonly name: string;
+  readonly encoding: Encoding;
+  /** A key column: a rule must not change it. */
+  readonly key: boolean;
+};
+
 /** What to select for a column, and how its bytes travel. */
 export type Cell = { readonly expression: string; readonly encoding: Encoding };
 
