@@ -30,7 +30,7 @@ export interface Connections {
 export function createConnections(key: SecretKey): Connections {
   async function withSource<T>(sealed: SealedParams, use: (source: Source, params: Params) => Promise<T>): Promise<T> {
     const params = openParams(key, sealed);
-    return guarded(params, async () => {
+    return guarded([params], async () => {
       await using source = await at('source', () => openSource(params));
       return await use(source, params);
     });
@@ -40,26 +40,31 @@ export function createConnections(key: SecretKey): Connections {
     use: (d: Destination, params: Params) => Promise<T>,
   ): Promise<T> {
     const params = openParams(key, sealed);
-    return guarded(params, async () => {
+    return guarded([params], async () => {
       await using destination = await at('destination', () => openDestination(params, signal()));
       return await use(destination, params);
     });
   }
-  return {
-    withSource,
-    withDestination,
-    withEnds: (sealed, use) =>
-      withSource(sealed.source, (source, sourceParams) =>
-        withDestination(sealed.destination, async (destination, destinationParams) => {
-          const beat = setInterval(() => heartbeat(lastDetails()), 5_000);
-          try {
-            return await use({ source, destination, params: { source: sourceParams, destination: destinationParams } });
-          } finally {
-            clearInterval(beat);
-          }
-        }),
-      ),
-  };
+  async function withEnds<T>(sealed: Sealed, use: (ends: Ends) => Promise<T>): Promise<T> {
+    const params = { source: openParams(key, sealed.source), destination: openParams(key, sealed.destination) };
+    return guarded([params.source, params.destination], async () => {
+      await using opened = new AsyncDisposableStack();
+      // Side by side, because each takes several round trips.
+      const opening = [
+        at('source', async () => opened.use(await openSource(params.source))),
+        at('destination', async () => opened.use(await openDestination(params.destination, signal()))),
+      ] as const;
+      await Promise.allSettled(opening);
+      const [source, destination] = await Promise.all(opening);
+      const beat = setInterval(() => heartbeat(lastDetails()), 5_000);
+      try {
+        return await use({ source, destination, params });
+      } finally {
+        clearInterval(beat);
+      }
+    });
+  }
+  return { withSource, withDestination, withEnds };
 }
 
 const details = new WeakMap<Context, unknown>();
@@ -96,9 +101,9 @@ export async function at<T>(side: Side, work: () => Promise<T>): Promise<T> {
   }
 }
 
-async function guarded<T>(params: Params, work: () => Promise<T>): Promise<T> {
-  const secrets = Object.keys(params).flatMap((name) =>
-    isSecret(name) || mayHoldSecret(name) ? [params[name] ?? ''] : [],
+async function guarded<T>(all: readonly Params[], work: () => Promise<T>): Promise<T> {
+  const secrets = all.flatMap((params) =>
+    Object.keys(params).flatMap((name) => (isSecret(name) || mayHoldSecret(name) ? [params[name] ?? ''] : [])),
   );
   try {
     return await work();

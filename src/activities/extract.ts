@@ -182,6 +182,7 @@ async function perTable(work: () => Promise<LoadOutcome>): Promise<LoadOutcome> 
   try {
     return await work();
   } catch (error) {
+    if (error instanceof StructureChanged) return { kind: 'restart', reason: error.message };
     if (!isPermanent(error) || error instanceof Superseded) throw error;
     return { kind: 'failed', error: { class: error.name, message: error.message, action: error.action } };
   }

@@ -1,3 +1,4 @@
+import type { Scope } from '../drivers/destination.ts';
 import { isPermanent } from '../drivers/errors.ts';
 import type { FailedTable } from '../workflows/children.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
@@ -13,7 +14,9 @@ export type PromoteInput = Sealed & {
   readonly databases: readonly string[];
   readonly tables: readonly SealedTable[];
 };
-export type AbandonInput = Omit<PromoteInput, 'tables'>;
+export type EndInput = Omit<PromoteInput, 'tables'>;
+/** `scope` null: the run ended before it could say which scope it had made, if any. */
+export type AbandonInput = Omit<EndInput, 'scope'> & { readonly scope: number | null };
 export type FailInput = Sealed & {
   readonly pipeline: string;
   readonly run: number;
@@ -63,7 +66,7 @@ export function promoteActivities(connections: Connections) {
     },
 
     /** The new scope has its tables: old checkpoint rows go, then the log that they kept. */
-    async endFull(input: AbandonInput): Promise<void> {
+    async endFull(input: EndInput): Promise<void> {
       await connections.withEnds(input, async (ends) => {
         for (const database of input.databases) {
           for (const row of await at('destination', () => ends.destination.scopes(database, input.pipeline))) {
@@ -76,13 +79,22 @@ export function promoteActivities(connections: Connections) {
     /** Takes a run back that has not been journalled: shadows, chunk rows, its checkpoint rows and its slot go; live tables stay. */
     async abandonFull(input: AbandonInput): Promise<void> {
       await connections.withEnds(input, async (ends) => {
+        const scope = input.scope ?? (await scopeOf(ends, input));
         for (const database of input.databases) {
           await at('destination', () => ends.destination.abandon(database, input.pipeline, input.run));
-          await dropScope(ends, input.pipeline, database, input.scope);
+          await dropScope(ends, input.pipeline, database, scope);
         }
       });
     },
   };
+}
+
+/** The scope of a run, or the one that it was about to make: `beginFull` counts the same way, and makes the slot before the first row. */
+async function scopeOf({ destination }: Ends, { databases, pipeline, run }: AbandonInput): Promise<number> {
+  const rows: Scope[] = [];
+  for (const database of databases)
+    rows.push(...(await at('destination', () => destination.scopes(database, pipeline))));
+  return rows.find((row) => row.run === run)?.scope ?? Math.max(0, ...rows.map((row) => row.scope)) + 1;
 }
 
 /** Slot first: the row is what a repeated call finds the slot by. */
