@@ -62,15 +62,15 @@ export const optionRules = {
   ssl_mode: word(
     'both',
     ['prefer', 'disable', 'require', 'verify-ca', 'verify-full'],
-    'TLS towards the server, in PostgreSQL’s words: `prefer` uses it when offered, `require` insists on it, `verify-ca` checks the certificate, `verify-full` the host name too.',
+    'TLS towards the server, in PostgreSQL’s words: `prefer` uses it when offered, `require` insists on it, `verify-ca` checks the certificate, `verify-full` the host name too. With `ssl_ca` alone a destination is verified fully.',
   ),
   ssl_ca: text(
     'both',
     'Certificates of the authorities that `verify-ca` and `verify-full` trust instead of the system’s.',
     certificate,
   ),
-  ssl_cert: text('both', 'Client certificate.', certificate),
-  ssl_key: text('both', 'Private key of the client certificate. Stored sealed, shown as `***`.', privateKey),
+  ssl_cert: text('source', 'Client certificate.', certificate),
+  ssl_key: text('source', 'Private key of the client certificate. Stored sealed, shown as `***`.', privateKey),
   capture: word(
     'source',
     ['log', 'none'],
