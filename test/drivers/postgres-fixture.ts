@@ -5,7 +5,28 @@ import type { Params } from '../../src/drivers/model.ts';
 import { open } from '../../src/drivers/postgres/source.ts';
 import type { Source } from '../../src/drivers/source.ts';
 
-export type ServerName = 'postgres15' | 'postgres18';
+export type ServerName = string;
+
+/** The PostgreSQL servers that tests run on: 15 and 18, and in the matrix also others. */
+export function postgresServers(): ServerName[] {
+  const matrix = inject('matrix').filter((one) => one.kind === 'postgres');
+  return ['postgres15', 'postgres18', ...matrix.map((one) => one.name)];
+}
+
+/** How to connect to a server as its superuser. */
+export type Address = {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+};
+
+export function addressOf(name: ServerName): Address {
+  if (name === 'postgres15' || name === 'postgres18') return inject(name);
+  const found = inject('matrix').find((one) => one.name === name);
+  if (!found) throw new Error(`there is no server ${name}`);
+  return found;
+}
 
 /** A database of its own on one of the test servers, dropped at the end. */
 export type Playground = AsyncDisposable & {
@@ -24,8 +45,8 @@ export type Playground = AsyncDisposable & {
 const asText = { getTypeParser: () => (value: string) => value } as unknown as pg.CustomTypesConfig;
 
 /** `options`: appended to CREATE DATABASE, e.g. an encoding. */
-export async function playground(name: ServerName, options = ''): Promise<Playground> {
-  const { host, port, user, password } = inject(name);
+export async function playground(server: ServerName | Address, options = ''): Promise<Playground> {
+  const { host, port, user, password } = typeof server === 'string' ? addressOf(server) : server;
   const database = `pgd_${randomBytes(5).toString('hex')}`;
   const clients: pg.Client[] = [];
   const connect = async (to: string, as = { user, password }): Promise<pg.Client> => {
@@ -71,7 +92,8 @@ export async function playground(name: ServerName, options = ''): Promise<Playgr
       await root.query('select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = $1', [
         database,
       ]);
-      await root.query(`drop database ${database} with (force)`);
+      await root.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = $1', [database]);
+      await root.query(`drop database ${database}`);
       await root.end();
     },
   };

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Source, Start } from '../../src/drivers/source.ts';
-import { type Playground, playground, type ServerName } from './postgres-fixture.ts';
+import { addressOf, type Playground, playground, postgresServers } from './postgres-fixture.ts';
 import { describeOne, readAll } from './source-suite.ts';
 
 const signal = new AbortController().signal;
 
-describe.each(['postgres15', 'postgres18'] satisfies ServerName[])('positions of %s', (server) => {
+describe.each(postgresServers())('positions of %s', (server) => {
   let ground: Playground;
   let source: Source;
   let turn = 0;
@@ -214,7 +214,7 @@ describe.each(['postgres15', 'postgres18'] satisfies ServerName[])('positions of
     await ground.sql('create table taken (id int primary key)');
     const pipeline = pipelineName();
     const start = await source.begin(pipeline, `${pipeline}_1`, tables('taken'), () => {}, signal);
-    const { host, port, user, password } = inject(server);
+    const { host, port, user, password } = addressOf(server);
     const reader = new pg.Client({
       host,
       port,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { formatColumnType } from '../../src/drivers/column-types.ts';
 import type { Source } from '../../src/drivers/source.ts';
-import { type Playground, playground, type ServerName } from './postgres-fixture.ts';
+import { type Playground, playground, postgresServers } from './postgres-fixture.ts';
 import { describeOne, readRange } from './source-suite.ts';
 
 type Case = readonly [
@@ -397,7 +397,7 @@ const SETUP = `
   create table named (id int primary key);
 `;
 
-describe.each(['postgres15', 'postgres18'] satisfies ServerName[])('types of %s', (server) => {
+describe.each(postgresServers())('types of %s', (server) => {
   let ground: Playground;
   let source: Source;
   beforeAll(async () => {

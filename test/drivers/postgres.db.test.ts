@@ -1,7 +1,7 @@
-import { playground, type ServerName } from './postgres-fixture.ts';
+import { playground, postgresServers } from './postgres-fixture.ts';
 import { testSource } from './source-suite.ts';
 
-for (const name of ['postgres15', 'postgres18'] satisfies ServerName[])
+for (const name of postgresServers())
   testSource(name, async () => {
     const ground = await playground(name);
     return {

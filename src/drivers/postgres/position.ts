@@ -34,7 +34,7 @@ export async function begin(
   );
   await withSession(server, (session) => dropSlot(session, slot));
   const position = await createSlot(server, slot, waiting, signal);
-  await untilVisible(server, waiting, signal);
+  await untilVisible(server, standby, waiting, signal);
   return { position, slot, identity: await withSession(server, identityOf) };
 }
 
@@ -180,21 +180,29 @@ async function whoBlocks(server: Server, pid: number): Promise<string> {
 
 /**
  * Waits until every transaction that ran when the slot was ready has ended for new snapshots too: a commit may be in the log before it can be
- * seen, and would be in neither the rows nor the changes after P0.
+ * seen, and would be in neither the rows nor the changes after P0. The limit is a transaction number of our own: the xmax of a snapshot is
+ * only one above the last number that has ended, so that running transactions may lie beyond it. A standby sees a commit as soon as it has
+ * replayed it, and can't take a number.
  */
-async function untilVisible(server: Server, waiting: (why: string) => void, signal: AbortSignal): Promise<void> {
+async function untilVisible(
+  server: Server,
+  standby: boolean,
+  waiting: (why: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  if (standby) return;
+  const modern = server.version >= 130000;
   await withSession(server, async (session) => {
-    const [current, xmin, xmax] =
-      server.version >= 130000
-        ? ['pg_current_snapshot()', 'pg_snapshot_xmin', 'pg_snapshot_xmax']
-        : ['txid_current_snapshot()', 'txid_snapshot_xmin', 'txid_snapshot_xmax'];
-    const { rows } = await session.query<{ limit: string }>(`select ${xmax}(${current})::text as limit`);
+    const { rows } = await session.query<{ limit: string }>(
+      `select ${modern ? 'pg_current_xact_id()' : 'txid_current()'}::text as limit`,
+    );
     const limit = rows[0]?.limit ?? '0';
+    const oldest = modern ? 'pg_snapshot_xmin(pg_current_snapshot())' : 'txid_snapshot_xmin(txid_current_snapshot())';
     const start = Date.now();
     for (let told = start; ; ) {
       signal.throwIfAborted();
       const { rows: seen } = await session.query<{ done: boolean }>(
-        `select ${xmin}(${current})::text::numeric >= $1::numeric as done`,
+        `select ${oldest}::text::numeric >= $1::numeric as done`,
         [limit],
       );
       if (seen[0]?.done) return;
