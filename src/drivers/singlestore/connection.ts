@@ -97,18 +97,21 @@ const NEEDS_ANOTHER_DATABASE: ReadonlySet<number> = new Set([1044, 1046, 1049]);
 /** 1044, 1045 and 1698 refuse the login, 1130 the host, 1251 and 2059 the login method, 1862 an expired password, 3118 a locked account, 3159 wants TLS. */
 const REFUSES_LOGIN: ReadonlySet<number> = new Set([1044, 1045, 1130, 1251, 1698, 1862, 2059, 3118, 3159, 4151]);
 
+/** Addresses with `prefer` whose server offers no TLS: without this, every connection of a pool would be tried twice. */
+const withoutTls = new WeakSet<Address>();
+
 async function handshakes(
   address: Address,
   database: string | undefined,
   observe: Observe | undefined,
 ): Promise<Session> {
-  if (address.tls === 'disable') return handshake(address, false, database, observe);
+  if (address.tls === 'disable' || withoutTls.has(address)) return handshake(address, false, database, observe);
   try {
     return await handshake(address, true, database, observe);
   } catch (error) {
-    if (address.tls === 'prefer' && (error as QueryError).code === 'HANDSHAKE_NO_SSL_SUPPORT')
-      return handshake(address, false, database, observe);
-    throw error;
+    if (address.tls !== 'prefer' || (error as QueryError).code !== 'HANDSHAKE_NO_SSL_SUPPORT') throw error;
+    withoutTls.add(address);
+    return handshake(address, false, database, observe);
   }
 }
 
