@@ -54,6 +54,7 @@ async function run(source: Source, destination: Destination): Promise<DriverResu
       replace: split.replace,
       adopt: true,
       skipInitial: false,
+      shape: table.structure,
       again: true,
     },
   ]);

@@ -2,7 +2,7 @@ import { compare } from './check.ts';
 import { type Bench, measure, runProduct, sourceOf } from './load.ts';
 import { cellBytes, cellTable, makeCell, makeSmallTables, smallRows, smallSchema } from './orders.ts';
 import { makePipeline, setThreads } from './product.ts';
-import type { Figure, Series } from './report.ts';
+import type { Measured, Series } from './report.ts';
 import { median, type Sample } from './sample.ts';
 
 /** What strains a worker otherwise: one huge cell, a thousand small tables. From PostgreSQL. */
@@ -11,7 +11,7 @@ const SMALL_TABLES = 1000;
 const THREADS = 4;
 
 /** A table with a 64 MB cell: memory of the worker. */
-export async function measureCell(bench: Bench, rounds: number): Promise<{ series: Series; figure: Figure }> {
+export async function measureCell(bench: Bench, rounds: number): Promise<Measured> {
   await makeCell(bench.servers.postgres);
   const { samples, check } = await runs(bench, 'cell', 'public', 'copy_cell', [cellTable], 3, rounds);
   await check(cellTable);
@@ -23,11 +23,11 @@ export async function measureCell(bench: Bench, rounds: number): Promise<{ serie
     goal: '≤ 4 × the cell',
     reached: above <= 4 * cellMb,
   };
-  return { series: seriesOf(bench, `PostgreSQL: product, cell of ${cellMb} MB`, samples), figure };
+  return { series: [seriesOf(bench, `PostgreSQL: product, cell of ${cellMb} MB`, samples)], figures: [figure] };
 }
 
 /** A thousand tables of a hundred rows. */
-export async function measureSmallTables(bench: Bench, rounds: number): Promise<{ series: Series; figures: Figure[] }> {
+export async function measureSmallTables(bench: Bench, rounds: number): Promise<Measured> {
   bench.say(`Making ${SMALL_TABLES} small tables ...`);
   const tables = await makeSmallTables(bench.servers.postgres, SMALL_TABLES);
   const rows = SMALL_TABLES * smallRows;
@@ -56,10 +56,8 @@ export async function measureSmallTables(bench: Bench, rounds: number): Promise<
       reached: undefined,
     },
   ];
-  return {
-    series: seriesOf(bench, `PostgreSQL: product, ${SMALL_TABLES} tables, ${THREADS} threads`, samples),
-    figures,
-  };
+  const series = seriesOf(bench, `PostgreSQL: product, ${SMALL_TABLES} tables, ${THREADS} threads`, samples);
+  return { series: [series], figures };
 }
 
 async function runs(

@@ -7,20 +7,22 @@ import { measureCell, measureSmallTables } from './extremes.ts';
 import { goalsOf } from './goals.ts';
 import { type Bench, measureLoad, sourceNames } from './load.ts';
 import { loadAverage, residentMb } from './meter.ts';
-import { readOptions } from './options.ts';
+import { type Part, parts, readOptions } from './options.ts';
 import { makeMysqlOrders, makePostgresOrders } from './orders.ts';
-import { startProduct } from './product.ts';
-import { type Figure, figureTable, resultTable, type Series } from './report.ts';
+import { type Product, startProduct } from './product.ts';
+import { type Figure, figureTable, type Measured, resultTable, type Series } from './report.ts';
 import { settle } from './sample.ts';
 import { startServers } from './servers.ts';
 
 const options = readOptions(process.argv.slice(2));
+/** Rows that are no ratio to a pipe are measured so often. */
+const fewer = Math.min(options.pairs, 3);
 const say = (line: string): void => console.log(line);
 
 say('Starting private servers ...');
 const servers = await startServers();
+let product: Product | undefined;
 let stopping: Promise<void> | undefined;
-let product: Awaited<ReturnType<typeof startProduct>> | undefined;
 const stop = (): Promise<void> => {
   stopping ??= (async () => {
     await product?.stop();
@@ -28,43 +30,49 @@ const stop = (): Promise<void> => {
   })();
   return stopping;
 };
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-  process.once(signal, () => void stop().then(() => process.exit(1)));
-process.once('disconnect', () => void stop().then(() => process.exit(1)));
+const interrupted = (): void => void stop().then(() => process.exit(1));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, interrupted);
+process.once('disconnect', interrupted);
+process.channel?.unref();
+
+const work: Readonly<Record<Part, (bench: Bench) => Promise<Measured>>> = {
+  pg: (bench) => load(bench, 'pg'),
+  mysql: (bench) => load(bench, 'mysql'),
+  cell: (bench) => measureCell(bench, fewer),
+  tables: (bench) => measureSmallTables(bench, fewer),
+  control: async (bench) => ({ series: [], figures: await measureControl(bench.product) }),
+};
 
 try {
-  product = await startProduct(servers.temporal.address, options.profile);
-  await settle([product.worker, product.api]);
-  const idleMb = residentMb(product.worker);
-  const bench: Bench = { servers, product, checker: createChecker(servers.destination), idleMb, say };
   const series: Series[] = [];
   const figures: Figure[] = [];
-  const started = loadAverage();
-  for (const kind of ['pg', 'mysql'] as const) {
-    if (!options.only.has(kind)) continue;
-    say(`Making ${options.rows} rows in ${kind} ...`);
-    await (kind === 'pg'
-      ? makePostgresOrders(servers.postgres, options.rows)
-      : makeMysqlOrders(servers.mariadb, options.rows));
-    const measured = await measureLoad(bench, kind, options.rows, options.pairs);
-    series.push(...measured);
-    figures.push(...goalsOf(sourceNames[kind], measured));
+  const before = loadAverage();
+  for (const part of parts) {
+    if (!options.only.has(part)) continue;
+    // A worker of its own for each part: its memory is that of this work.
+    product = await startProduct(servers.temporal.address, options.profile);
+    await settle([product.worker, product.api]);
+    const idleMb = residentMb(product.worker);
+    const measured = await work[part]({ servers, product, checker: createChecker(servers.destination), idleMb, say });
+    series.push(...measured.series);
+    figures.push(...measured.figures);
+    await product.stop();
+    product = undefined;
   }
-  if (options.only.has('cell')) {
-    const { series: one, figure } = await measureCell(bench, Math.min(options.pairs, 3));
-    series.push(one);
-    figures.push(figure);
-  }
-  if (options.only.has('tables')) {
-    const { series: one, figures: some } = await measureSmallTables(bench, Math.min(options.pairs, 3));
-    series.push(one);
-    figures.push(...some);
-  }
-  if (options.only.has('control')) figures.push(...(await measureControl(product)));
-  const head = `${new Date().toISOString().slice(0, 16)}Z, ${cpus().length} × ${cpus()[0]?.model}, load average ${started.toFixed(1)} at the start and ${loadAverage().toFixed(1)} at the end, worker idle ${idleMb.toFixed(0)} MB`;
-  const report = [head, '', resultTable(series), '', figureTable(figures)].join('\n');
+  const machine = `${cpus().length} × ${cpus()[0]?.model.trim()}`;
+  const load = `load average ${before.toFixed(1)} before and ${loadAverage().toFixed(1)} after`;
+  const head = `${new Date().toISOString().slice(0, 16)}Z, ${machine}, ${load}; all copies were compared with their sources and are equal.`;
+  const report = [head, resultTable(series), figureTable(figures)].join('\n\n');
   say(`\n${report}`);
   if (options.out !== undefined) await writeFile(options.out, `${report}\n`);
 } finally {
   await stop();
+}
+
+async function load(bench: Bench, kind: 'pg' | 'mysql'): Promise<Measured> {
+  say(`Making ${options.rows} rows in ${sourceNames[kind]} ...`);
+  if (kind === 'pg') await makePostgresOrders(servers.postgres, options.rows);
+  else await makeMysqlOrders(servers.mariadb, options.rows);
+  const series = await measureLoad(bench, kind, options.rows, options.pairs);
+  return { series, figures: goalsOf(sourceNames[kind], series) };
 }

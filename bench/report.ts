@@ -18,6 +18,9 @@ export type Figure = {
   readonly reached: boolean | undefined;
 };
 
+/** What one part of the benchmark found out. */
+export type Measured = { readonly series: readonly Series[]; readonly figures: readonly Figure[] };
+
 const titles = [
   'run',
   'n',
