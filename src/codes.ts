@@ -1,7 +1,5 @@
 /** The documented type codes and connection parameters as pure data: what a name means, its default and its rule. */
 
-export { type Options, optionsOf } from './options.ts';
-
 export type DriverName = 'postgres' | 'mysql' | 'mssql' | 'oracle' | 'mongodb' | 'jdbc' | 'singlestore';
 
 /** How a source's changes are learned: from its log, CDC tables, change tracking, change streams, a timestamp cursor, or not at all. */
