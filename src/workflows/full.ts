@@ -42,8 +42,10 @@ export async function full(input: FullInput): Promise<FullResult> {
     if (error instanceof wf.ContinueAsNew) throw error;
     // A bug must fail the task, which a corrected worker can repeat, and not the run.
     if (!(error instanceof wf.TemporalFailure)) throw error;
-    await wf.CancellationScope.nonCancellable(() => takeBack(input, began));
-    if (wf.isCancellation(error)) return result(state, began, { state: 'cancelled' });
+    // The worker may have died before it could answer the cancel: the activity's own failure comes in its place then.
+    const cancelled = wf.isCancellation(error) || wf.CancellationScope.current().consideredCancelled;
+    if (began || cancelled) await wf.CancellationScope.nonCancellable(() => takeBack(input, began));
+    if (cancelled) return result(state, began, { state: 'cancelled' });
     return result(state, began, { state: 'failed', error: runError(error) });
   }
 }
@@ -100,9 +102,10 @@ async function finish(input: FullInput, state: LoadState, began: BeginAnswer): P
   return result(state, began, { state: 'succeeded' });
 }
 
+/** Without `began` nobody knows how far the position was taken: the activity finds out. */
 async function takeBack(input: FullInput, began: BeginAnswer | undefined): Promise<void> {
-  if (!began) return;
-  const base = { ...ends(input), scope: began.scope, databases: began.databases };
+  const databases = began?.databases ?? [...new Set(input.tables.map((table) => table.target.database))].sort();
+  const base = { ...ends(input), scope: began?.scope ?? null, databases };
   try {
     await cleanup.abandonFull.executeWithOptions({ summary: 'take the run back' }, [base]);
   } catch (error) {

@@ -203,6 +203,24 @@ describe('the queue', () => {
 });
 
 describe('cancel', () => {
+  it('takes a run back whose worker dies while it takes the position', async () => {
+    const dead = gate();
+    world.onBegin = async () => {
+      await dead.wait;
+      throw ApplicationFailure.nonRetryable('no heartbeat', 'Timeout');
+    };
+    const handle = await fresh(['a']);
+    await request(handle);
+    await until(
+      async () => world.calls,
+      (calls) => calls.includes('beginFull'),
+    );
+    await handle.executeUpdate<CancelAnswer, [unknown]>(updates.cancel, { args: [{}] });
+    dead.open();
+    expect((await ended(handle))[0]).toMatchObject({ state: 'cancelled', error: null });
+    expect(world.calls).toContain('abandonFull');
+  });
+
   it('stops a load at once, takes it back, and leaves the tables as they were', async () => {
     const held = gate();
     world.onChunk = () => held.wait;
@@ -256,9 +274,8 @@ describe('cancel', () => {
 describe('survival', () => {
   it('turns over under a running load without losing anything', async () => {
     world.chunks = 40;
-    world.onChunk = async () => {
-      await new Promise((resolve) => setTimeout(resolve, 400));
-    };
+    const sent = gate();
+    world.onChunk = () => sent.wait;
     const handle = await fresh(['a', 'b', 'c']);
     const firstRun = (await handle.describe()).runId;
     await request(handle);
@@ -269,6 +286,7 @@ describe('survival', () => {
     for (let n = 0; n < 1010; n++) {
       await handle.executeUpdate(updates.setLicence, { args: [{ key: `k${n}` }] });
     }
+    sent.open();
     const [run] = await ended(handle);
     expect(run).toMatchObject({ id: 1, state: 'succeeded', rows: { loaded: 1200 } });
     // The child was asked to return, and went on in another run.
