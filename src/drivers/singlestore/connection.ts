@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { type Connection, createConnection, type QueryError } from 'mysql2';
 import { AccessDenied } from '../errors.ts';
 import { type Address, connectionOptions } from './params.ts';
@@ -31,6 +32,11 @@ export type Wire = { stream: Socket; sequenceId: number };
 /** What mysql2 hides in its types but the LOAD sender needs. */
 export function wire(session: Session): Wire {
   return session.connection as unknown as Wire;
+}
+
+/** Whether the connection is under TLS. */
+export function isEncrypted(session: Session): boolean {
+  return wire(session).stream instanceof TLSSocket;
 }
 
 /** Runs a SELECT or SHOW. */

@@ -51,7 +51,7 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       // '' | planning | loading | sealed | journalled | dropping
       load_state: 'word',
       load_scope: 'number',
-      load_structure: 'long',
+      load_shape: 'long',
       load_replace: 'number',
       load_adopt: 'number',
       load_keep: 'number',

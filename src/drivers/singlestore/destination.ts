@@ -49,7 +49,7 @@ function assemble(pool: Pool, server: Destination['server'], close: () => void):
   const use = <T>(body: (session: Session) => Promise<T>) => withSession(pool, body);
   return {
     server,
-    preflight: (databases) => use((session) => preflight(session, pool.dialect, server.version, databases)),
+    preflight: (databases) => use((session) => preflight(session, pool, server.version, databases)),
     prepare: (database) => use((session) => prepare(session, pool.dialect, database)),
     scopes: (database, pipeline) => use((session) => readScopes(session, database, pipeline)),
     createScope: (database, pipeline, scope) => use((session) => createScope(session, database, pipeline, scope)),

@@ -149,13 +149,13 @@ async function takeLoads(session: Session, database: string, group: readonly Beg
       if (before === undefined) {
         await run(
           session,
-          sql`insert into ${tables} ([table_id], [pipeline], [source_schema], [source_name], [target_table], [scope], [state], [live], [run], [load_number], [load_state], [load_scope], [load_structure], [load_replace], [load_adopt], [load_keep], [load_started]) values (${id}, ${wanted.pipeline}, ${wanted.ref.schema}, ${wanted.ref.name}, ${wanted.target.table}, ${wanted.scope}, 'new', 0, ${wanted.run}, ${load}, 'planning', ${wanted.scope}, ${wanted.table.structure}, ${Number(wanted.replace)}, ${Number(wanted.adopt)}, ${Number(keep)}, ${at})`,
+          sql`insert into ${tables} ([table_id], [pipeline], [source_schema], [source_name], [target_table], [scope], [state], [live], [run], [load_number], [load_state], [load_scope], [load_shape], [load_replace], [load_adopt], [load_keep], [load_started]) values (${id}, ${wanted.pipeline}, ${wanted.ref.schema}, ${wanted.ref.name}, ${wanted.target.table}, ${wanted.scope}, 'new', 0, ${wanted.run}, ${load}, 'planning', ${wanted.scope}, ${wanted.shape}, ${Number(wanted.replace)}, ${Number(wanted.adopt)}, ${Number(keep)}, ${at})`,
         );
         continue;
       }
       const taken = await run(
         session,
-        sql`update ${tables} set [target_table] = ${wanted.target.table}, [run] = ${wanted.run}, [load_number] = ${load}, [load_state] = 'planning', [load_scope] = ${wanted.scope}, [load_structure] = ${wanted.table.structure}, [load_replace] = ${Number(wanted.replace)}, [load_adopt] = ${Number(wanted.adopt)}, [load_keep] = ${Number(keep)}, [load_started] = ${at}, [load_rows] = 0, [load_bytes] = 0, [load_rules] = null, [load_until] = null where [table_id] = ${id} and [load_number] = ${before.load} and [load_fence] = ${before.fence} and [run] <= ${wanted.run}`,
+        sql`update ${tables} set [target_table] = ${wanted.target.table}, [run] = ${wanted.run}, [load_number] = ${load}, [load_state] = 'planning', [load_scope] = ${wanted.scope}, [load_shape] = ${wanted.shape}, [load_replace] = ${Number(wanted.replace)}, [load_adopt] = ${Number(wanted.adopt)}, [load_keep] = ${Number(keep)}, [load_started] = ${at}, [load_rows] = 0, [load_bytes] = 0, [load_rules] = null, [load_until] = null where [table_id] = ${id} and [load_number] = ${before.load} and [load_fence] = ${before.fence} and [run] <= ${wanted.run}`,
       );
       if (taken.affected !== 1) throw new Error(`Another attempt plans ${wanted.ref.schema}.${wanted.ref.name}.`);
     }

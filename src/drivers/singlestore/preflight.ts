@@ -1,7 +1,9 @@
 import type { Finding } from '../model.ts';
-import { type Row, rows, type Session } from './connection.ts';
+import { isEncrypted, type Row, rows, type Session } from './connection.ts';
 import type { Dialect } from './dialect.ts';
 import { grantedRights, type Rights } from './grants.ts';
+import type { Address } from './params.ts';
+import type { Pool } from './pool.ts';
 import { quote, sql } from './sql.ts';
 
 /** What the driver uses in each destination database. */
@@ -12,14 +14,14 @@ const SMALL_PACKET_BYTES = 64 * 1024 * 1024;
 /** Everything that would make a load fail, found before it does. Changes nothing. */
 export async function preflight(
   session: Session,
-  dialect: Dialect,
+  pool: Pick<Pool, 'dialect' | 'address'>,
   version: string,
   databases: readonly string[],
 ): Promise<Finding[]> {
   return [
-    ...checkVersion(dialect, version),
-    ...(await checkGrants(session, dialect, databases)),
-    ...(await checkSettings(session, dialect)),
+    ...checkVersion(pool.dialect, version),
+    ...(await checkGrants(session, pool.dialect, databases)),
+    ...(await checkSettings(session, pool.dialect, pool.address)),
   ];
 }
 
@@ -73,7 +75,7 @@ async function checkGrants(session: Session, dialect: Dialect, databases: readon
   return findings;
 }
 
-async function checkSettings(session: Session, dialect: Dialect): Promise<Finding[]> {
+async function checkSettings(session: Session, dialect: Dialect, address: Address): Promise<Finding[]> {
   const findings: Finding[] = [];
   if (isOff(await variable(session, 'local_infile')))
     findings.push(
@@ -88,6 +90,25 @@ async function checkSettings(session: Session, dialect: Dialect): Promise<Findin
   );
   if (readOnly.some(isOn) && dialect.product !== 'SingleStore')
     findings.push(finding('error', 'read_only', 'The destination is read-only (a replica?). Use its primary server.'));
+  if (
+    (await variable(session, 'lower_case_table_names')) === '1' ||
+    isOff(await variable(session, 'table_name_case_sensitivity'))
+  )
+    findings.push(
+      finding(
+        'error',
+        'name_case',
+        'The destination folds table names to lower case, so that copies would not keep their names. Use a server with lower_case_table_names = 0 (SingleStore: table_name_case_sensitivity = ON).',
+      ),
+    );
+  if (!isEncrypted(session) && !isLoopback(address.host))
+    findings.push(
+      finding(
+        'warning',
+        'tls',
+        'The connection to the destination is not encrypted. Turn TLS on there, and set `ssl_mode` to `require` or `verify_full`.',
+      ),
+    );
   const packet = Number((await variable(session, 'max_allowed_packet')) ?? Number.POSITIVE_INFINITY);
   if (packet < SMALL_PACKET_BYTES)
     findings.push(
@@ -123,6 +144,10 @@ async function variable(session: Session, name: string): Promise<string | undefi
   const found: Row[] = await rows(session, sql`show variables like ${name}`);
   const value = found.find((row) => String(row['Variable_name']).toLowerCase() === name)?.['Value'];
   return value === undefined || value === null ? undefined : String(value);
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
 
 function isOn(value: string | undefined): boolean {

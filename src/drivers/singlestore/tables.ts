@@ -18,7 +18,7 @@ export type Registered = {
   readonly load: number;
   readonly loadState: string;
   readonly loadScope: number;
-  readonly structure: string;
+  readonly shape: string;
   readonly replace: boolean;
   readonly adopt: boolean;
   /** The load fills nothing: the live table stays as it is (`skipInitial` with a table that is there). */
@@ -101,7 +101,7 @@ function registered(row: Row): Registered {
     load: Number(row['load_number']),
     loadState: String(row['load_state']),
     loadScope: Number(row['load_scope']),
-    structure: String(row['load_structure'] ?? ''),
+    shape: String(row['load_shape'] ?? ''),
     replace: Number(row['load_replace']) === 1,
     adopt: Number(row['load_adopt']) === 1,
     keep: Number(row['load_keep']) === 1,

@@ -12,12 +12,12 @@ export type View = {
   readonly chunks: ReadonlyMap<string, Row[]>;
 };
 
-/** Whether this run's earlier planning stands: same structure, same way of loading, not asked to begin anew, rows still there. */
+/** Whether this run's earlier planning stands: same shape, same way of loading, not asked to begin anew, rows still there. */
 export function resumable(before: Registered, wanted: TablePlan, chunks: readonly Row[], view: View): boolean {
   if (before.run !== wanted.run) return false;
   // From the journal on a load only goes forward.
   if (before.loadState === 'journalled') return true;
-  const same = before.structure === wanted.table.structure && before.replace === wanted.replace;
+  const same = before.shape === wanted.shape && before.replace === wanted.replace;
   if (!same) return false;
   if (before.loadState === '') return !wanted.again && isPromoted(before);
   if (before.loadState !== 'loading' && before.loadState !== 'sealed') return false;
