@@ -1,7 +1,7 @@
 import { cancellationSignal, log } from '@temporalio/activity';
 import type { OpenChunk, TableId, TablePlan } from '../drivers/destination.ts';
 import { AccessDenied, isPermanent, Misconfigured, Superseded, UnsupportedValue } from '../drivers/errors.ts';
-import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
+import type { Finding, Table, TableError, TableOptions, TableRef } from '../drivers/model.ts';
 import type { FailedTable } from '../workflows/children.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName, sourceName } from './names.ts';
@@ -165,6 +165,7 @@ async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {
         table,
         ranges: split.ranges,
         replace: split.replace,
+        shape: shapeOf(table, split.replace, options.where),
         adopt: options.adopt ?? false,
         skipInitial: options.skipInitial ?? false,
         again: input.again,
@@ -205,6 +206,11 @@ async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {
     }
   }
   return { planned, failed, kept, warnings };
+}
+
+/** A page range means other rows once the storage was rewritten; a key range does not. */
+function shapeOf(table: Table, replace: boolean, where: string | undefined): string {
+  return JSON.stringify([table.structure, replace ? table.storage : '', where ?? '']);
 }
 
 /** Tables that an earlier run brought over and that still stand. */

@@ -17,6 +17,8 @@ export type TablePlan = {
   readonly table: Table;
   readonly ranges: readonly string[];
   readonly replace: boolean;
+  /** What the rows of this load depend on besides their range (structure, storage, `where`): with another one its done chunks don't count. */
+  readonly shape: string;
   /** Take over an existing table that is not ours. */
   readonly adopt: boolean;
   /** Make table and position without rows (`skipInitial`): planned with no ranges. */

@@ -119,6 +119,7 @@ export function planOf(database: string, table: Table, more: Partial<TablePlan> 
     ref: table.ref,
     target: { database, table: table.ref.name },
     table,
+    shape: table.structure,
     ranges: ['0'],
     replace: false,
     adopt: false,
