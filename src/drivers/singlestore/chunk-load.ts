@@ -24,7 +24,8 @@ export async function loadChunk(
   try {
     return await withSession(pool, async (session) => {
       await run(session, 'begin');
-      const sent = await attempt(session, target, claim, batches, progress, signal, (words) => {
+      const statement = loadStatement(target, claim, pool.dialect.loadCharset);
+      const sent = await attempt(session, target, statement, batches, progress, signal, (words) => {
         refused = { words };
       });
       const { read, rows: count, bytes } = sent;
@@ -51,7 +52,7 @@ export async function loadChunk(
 async function attempt(
   session: Session,
   target: LoadTarget,
-  claim: ChunkClaim,
+  statement: string,
   batches: AsyncGenerator<Batch, ChunkRead, undefined>,
   progress: (rows: number, bytes: number) => void,
   signal: AbortSignal,
@@ -59,7 +60,7 @@ async function attempt(
 ): Promise<Sent> {
   let sent: Sent;
   try {
-    sent = await send(session, loadStatement(target, claim), batches, progress, signal);
+    sent = await send(session, statement, batches, progress, signal);
   } catch (error) {
     if (isPermanent(error) || !REFUSES_ROW_OR_TABLE.has(numberOf(error))) throw error;
     refuse(serverText(error));

@@ -3,6 +3,7 @@ import type { ChunkClaim, LoadTarget } from '../destination.ts';
 import type { Batch, ChunkRead } from '../model.ts';
 import { type Answer, destroy, run, type Session, type Wire, wire } from './connection.ts';
 import { isBinary } from './ddl.ts';
+import type { Dialect } from './dialect.ts';
 import { loadMark } from './kill.ts';
 import { shadowName } from './names.ts';
 import { quote, table } from './sql.ts';
@@ -27,14 +28,18 @@ export type Sent = {
 };
 
 /** The LOAD statement of a chunk. Binary columns travel as hex; variables are numbered, so that no column name can meet them. */
-export function loadStatement(target: LoadTarget, claim: ChunkClaim): string {
+export function loadStatement(
+  target: LoadTarget,
+  claim: ChunkClaim,
+  charset: Dialect['loadCharset'] = 'utf8mb4',
+): string {
   const { columns } = target.table;
   const fields = columns.map((column, i) => (isBinary(column.type) ? `@b${i}` : quote(column.name)));
   const sets = columns.flatMap((column, i) => (isBinary(column.type) ? [`${quote(column.name)} = unhex(@b${i})`] : []));
   const mark = `${loadMark(claim.id, claim.load, claim.chunk)}${claim.token} */`;
   return (
     `${mark} load data local infile 'flow.tsv'${target.replace ? ' replace' : ''} into table ` +
-    `${table(target.database, shadowName(claim.id, claim.load)).raw} character set utf8mb4 ` +
+    `${table(target.database, shadowName(claim.id, claim.load)).raw} character set ${charset} ` +
     `fields terminated by '\\t' escaped by '\\\\' lines terminated by '\\n' (${fields.join(', ')})` +
     (sets.length > 0 ? ` set ${sets.join(', ')}` : '')
   );

@@ -15,11 +15,6 @@ export function sql(strings: TemplateStringsArray, ...values: readonly Value[]):
   return text;
 }
 
-/** Puts SQL text into a statement unchanged. */
-export function raw(text: string): Raw {
-  return { raw: text };
-}
-
 /** A name in backticks; then reserved words and odd characters do not matter (singlestore.md §1). */
 export function quote(name: string): string {
   return `\`${name.replaceAll('`', '``')}\``;
