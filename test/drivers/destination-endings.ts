@@ -127,7 +127,7 @@ export function testEndings(stage: () => Stage): void {
     });
 
     test('a table that could not even be planned can fail', async () => {
-      const { destination, tables, fresh } = stage();
+      const { destination, fresh } = stage();
       const db = await fresh();
       const error = { class: 'UnsupportedValue', message: 'No key.', action: 'Choose one.' };
       await destination.fail(db, 'p', 1, { schema: 's', name: 'x' }, { database: db, table: 'x' }, error);
