@@ -43,6 +43,8 @@ export async function runWorker(config: Config, log: Log): Promise<void> {
       activities: createQuickActivities(connections),
       maxConcurrentActivityTaskExecutions: 20,
       maxCachedWorkflows: 200,
+      // How long a call waits for a worker that was killed before another one takes the workflow over.
+      stickyQueueScheduleToStartTimeout: '3s',
     }),
     await Worker.create({
       ...common,

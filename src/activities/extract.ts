@@ -74,7 +74,7 @@ async function load(ends: Ends, input: PortionInput): Promise<readonly PortionTa
         if (table instanceof StructureChanged) return { kind: 'restart', reason: table.message };
         if (!table) throw new StructureChanged(`Table ${item.ref.schema}.${item.ref.name} is gone.`, 'Deselect it.');
         for (const chunk of item.take) {
-          const done = await loadChunk(ends, item, table, chunk);
+          const done = await loadChunk(ends, item, table, chunk, { rows, bytes });
           rows += done.rows;
           bytes += done.bytes;
         }
@@ -95,6 +95,7 @@ async function loadChunk(
   item: PortionItem,
   table: Table,
   chunk: number,
+  before: { readonly rows: number; readonly bytes: number },
 ): Promise<{ rows: number; bytes: number }> {
   const { source, destination } = ends;
   const { database } = item.target;
@@ -102,25 +103,27 @@ async function loadChunk(
   const claim = await at('destination', () => destination.claimChunk(database, item.id, item.load, chunk));
   if (!claim) return { rows: 0, bytes: 0 };
   let last = 0;
+  // The workflow hears of a chunk only when its portion ends: until then the heartbeat carries what this attempt has brought.
+  const show = (rows: number, bytes: number): void =>
+    beat({ table: item.ref, rows: before.rows + rows, bytes: before.bytes + bytes } satisfies LoadHeartbeat);
   const progress = (rows: number, bytes: number): void => {
     const now = Date.now();
     if (now - last < 500) return;
     last = now;
-    const details: LoadHeartbeat = { table: item.ref, rows, bytes };
-    beat(details);
+    show(rows, bytes);
   };
   const read = () => fromSource(source.read(table, item.options.where, claim.range, signal));
   const target = { database, table, replace: item.replace, reread: read };
   try {
-    return await at('destination', () => destination.loadChunk(target, claim, read(), progress, signal));
+    const done = await at('destination', () => destination.loadChunk(target, claim, read(), progress, signal));
+    show(done.rows, done.bytes);
+    return done;
   } catch (error) {
+    show(0, 0);
     // A zombie attempt that woke up may have taken the chunk from the attempt that counts: whether the load still is ours, the next
     // attempt's claim decides.
     if (error instanceof Superseded) throw new Error(error.message);
     throw error;
-  } finally {
-    // What was in flight is committed or gone: shown as uncommitted it would count twice.
-    beat({ table: item.ref, rows: 0, bytes: 0 } satisfies LoadHeartbeat);
   }
 }
 

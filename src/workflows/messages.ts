@@ -219,7 +219,7 @@ export type ProgressTable = TableRef & {
   readonly chunksDone: number;
   readonly chunks: number;
 };
-/** Heartbeat details of a bulk activity: rows and bytes of chunks that are not committed yet. */
+/** Heartbeat details of a bulk activity: what it has brought of the table it works on, which the workflow does not know of yet. */
 export type LoadHeartbeat = { readonly table: TableRef; readonly rows: number; readonly bytes: number };
 
 // Short workflows that the API starts: they run where the databases can be reached.
