@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { bundleWorkflowCode } from '@temporalio/worker';
-import { queues, type Run, queries, updates } from '../src/workflows/messages.ts';
+import { queries, queues, type Run, updates } from '../src/workflows/messages.ts';
 import { fakeActivities, newWorld, type World } from '../test/fakes/activities.ts';
 import { type Harness, startHarness, startPipeline, until } from '../test/workflows/harness.ts';
 import { startTemporal } from './servers/temporal.ts';
@@ -22,7 +22,11 @@ const folder = fileURLToPath(new URL('../test/histories/', import.meta.url));
 const nap = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 const full = (handle: Pipeline) => handle.executeUpdate(updates.request, { args: [{ operation: 'full' }] });
 const ended = (handle: Pipeline) =>
-  until(() => handle.query<readonly Run[]>(queries.runs), ([last]) => last?.endedAt !== null, 120_000);
+  until(
+    () => handle.query<readonly Run[]>(queries.runs),
+    ([last]) => last?.endedAt !== null,
+    120_000,
+  );
 
 const scenarios: Record<string, Scenario> = {
   'full-three-tables': async ({ client }, world) => {
@@ -30,7 +34,9 @@ const scenarios: Record<string, Scenario> = {
     const handle = await startPipeline(client, 'three', ['a', 'b', 'c']);
     await full(handle);
     await ended(handle);
-    await handle.executeUpdate(updates.setSchedule, { args: [{ schedule: { type: 'periodic', duration: '0d00h05m00s', offset: '0d00h00m', weekFlags: null } }] });
+    await handle.executeUpdate(updates.setSchedule, {
+      args: [{ schedule: { type: 'periodic', duration: '0d00h05m00s', offset: '0d00h00m', weekFlags: null } }],
+    });
     await handle.executeUpdate(updates.setScheduler, { args: [{ on: false }] });
     return [
       { name: 'full-three-tables', workflowId: 'pipeline/three/full/1' },
@@ -40,7 +46,8 @@ const scenarios: Record<string, Scenario> = {
   'full-failed-and-restarted-tables': async ({ client }, world) => {
     let changes = 1;
     world.outcome = (table) => {
-      if (table === 'bad') return { kind: 'failed', error: { class: 'DestinationRejected', message: 'Row k=1.', action: 'Mend it.' } };
+      if (table === 'bad')
+        return { kind: 'failed', error: { class: 'DestinationRejected', message: 'Row k=1.', action: 'Mend it.' } };
       return table === 'busy' && changes-- > 0 ? { kind: 'restart', reason: 'It changed.' } : null;
     };
     const handle = await startPipeline(client, 'mixed', ['bad', 'busy', 'good']);
@@ -52,7 +59,10 @@ const scenarios: Record<string, Scenario> = {
     world.onChunk = () => nap(60_000);
     const handle = await startPipeline(client, 'stopped', ['a', 'b']);
     await full(handle);
-    await until(async () => world.calls, (calls) => calls.includes('planTables'));
+    await until(
+      async () => world.calls,
+      (calls) => calls.includes('planTables'),
+    );
     await nap(1000);
     await handle.executeUpdate(updates.cancel, { args: [{}] });
     await ended(handle);
@@ -67,7 +77,10 @@ const scenarios: Record<string, Scenario> = {
     const handle = await startPipeline(client, 'turned', ['a', 'b', 'c']);
     const { runId } = await handle.describe();
     await full(handle);
-    await until(async () => world.done.size, (size) => size > 0);
+    await until(
+      async () => world.done.size,
+      (size) => size > 0,
+    );
     for (let n = 0; n < 1000; n++) await handle.executeUpdate(updates.setLicence, { args: [{ key: `k${n}` }] });
     await ended(handle);
     return [
@@ -98,7 +111,9 @@ const chosen = Object.keys(scenarios).filter((name) =>
   wanted.length > 0 ? wanted.includes(name) : !existsSync(join(folder, `${name}.json`)),
 );
 const bundlePath = join(await mkdtemp(join(tmpdir(), 'flow-record-')), 'workflows.js');
-const { code } = await bundleWorkflowCode({ workflowsPath: fileURLToPath(new URL('../src/workflows/index.ts', import.meta.url)) });
+const { code } = await bundleWorkflowCode({
+  workflowsPath: fileURLToPath(new URL('../src/workflows/index.ts', import.meta.url)),
+});
 await writeFile(bundlePath, code);
 const temporal = await startTemporal();
 for (const name of chosen) {

@@ -82,7 +82,9 @@ export type TableOptions = {
 
 /** A table asked for, and either what it is or why it can't be copied (`error`: the table fails, the others go on). */
 export type DescribeRequest = { readonly ref: TableRef; readonly options: TableOptions };
-export type Described = { readonly ref: TableRef; readonly table: Table } | { readonly ref: TableRef; readonly error: TableError };
+export type Described =
+  | { readonly ref: TableRef; readonly table: Table }
+  | { readonly ref: TableRef; readonly error: TableError };
 
 /** Why one table can't be copied. `action` says who must do what. */
 export type TableError = { readonly class: string; readonly message: string; readonly action: string };
@@ -97,7 +99,12 @@ export type ChunkRead = {
 };
 
 /** How often a rule replaced a value, with up to three examples (`column`, source text, key). */
-export type RuleUse = { readonly rule: Rule; readonly column: string; readonly count: number; readonly examples: readonly string[] };
+export type RuleUse = {
+  readonly rule: Rule;
+  readonly column: string;
+  readonly count: number;
+  readonly examples: readonly string[];
+};
 
 /** How a table is cut for parallel loading. */
 export type Split = {

@@ -1,4 +1,15 @@
-import type { Batch, ChunkRead, DescribeRequest, Described, Finding, Params, Position, Split, Table, TableRef } from './model.ts';
+import type {
+  Batch,
+  ChunkRead,
+  Described,
+  DescribeRequest,
+  Finding,
+  Params,
+  Position,
+  Split,
+  Table,
+  TableRef,
+} from './model.ts';
 
 /** One line of a source's catalog. */
 export type Listing = { readonly name: string; readonly kind: Table['kind']; readonly approxRows: number };
@@ -45,7 +56,13 @@ export interface Source extends AsyncDisposable {
    * Waits as long as that takes and reports why through `waiting` (blocking pids). A slot left under the same name by an earlier
    * attempt is dropped first.
    */
-  begin(pipeline: string, name: string, tables: readonly TableRef[], waiting: (why: string) => void, signal: AbortSignal): Promise<Start>;
+  begin(
+    pipeline: string,
+    name: string,
+    tables: readonly TableRef[],
+    waiting: (why: string) => void,
+    signal: AbortSignal,
+  ): Promise<Start>;
 
   /** Lets the log of a scope go: drops its slot. Fine when there is none. */
   end(name: string): Promise<void>;
@@ -64,5 +81,10 @@ export interface Source extends AsyncDisposable {
    * columns in `table.columns` order. Pulls from the server only as fast as it is consumed. Aborting or leaving the loop early
    * ends the query at once.
    */
-  read(table: Table, where: string | undefined, range: string, signal: AbortSignal): AsyncGenerator<Batch, ChunkRead, undefined>;
+  read(
+    table: Table,
+    where: string | undefined,
+    range: string,
+    signal: AbortSignal,
+  ): AsyncGenerator<Batch, ChunkRead, undefined>;
 }
