@@ -10,10 +10,12 @@ const signal = new AbortController().signal;
 describe.each(postgresServers())('positions of %s', (server) => {
   let ground: Playground;
   let source: Source;
+  let version: number;
   let turn = 0;
   beforeAll(async () => {
     ground = await playground(server);
     source = await ground.open();
+    version = Number((await ground.sql('show server_version_num')).flat()[0]);
   });
   afterAll(async () => {
     await source[Symbol.asyncDispose]();
@@ -154,12 +156,17 @@ describe.each(postgresServers())('positions of %s', (server) => {
       create table deferred (id int primary key deferrable);
       create unlogged table unlogged_one (id int primary key);
       create table parent (id int primary key); create table child (x int) inherits (parent);
-      create table parted (id int, k int, primary key (id, k)) partition by list (k);
-      create table parted_1 partition of parted for values in (1); create table parted_2 partition of parted for values in (2);
-      create table loose (id int not null, k int) partition by list (k); create unique index on loose (id, k);
-      create table loose_1 partition of loose for values in (1);
       create view watched as select 1 as id;
     `);
+    // Partitioned tables have no keys of their own before 11.
+    const partitioned = version >= 110000;
+    if (partitioned)
+      await ground.sql(`
+        create table parted (id int, k int, primary key (id, k)) partition by list (k);
+        create table parted_1 partition of parted for values in (1); create table parted_2 partition of parted for values in (2);
+        create table loose (id int not null, k int) partition by list (k); create unique index on loose (id, k);
+        create table loose_1 partition of loose for values in (1);
+      `);
     const names = [
       'with_pk',
       'without_key',
@@ -178,20 +185,17 @@ describe.each(postgresServers())('positions of %s', (server) => {
     await source.begin(pipeline, `${pipeline}_1`, tables('with_pk'), () => {}, signal);
     expect(await published(pipeline)).toEqual(['public.with_pk']);
     await source.begin(pipeline, `${pipeline}_2`, tables(...names), () => {}, signal);
-    expect(await published(pipeline)).toEqual([
-      'public.by_index',
-      'public.full_identity',
-      'public.parent',
-      'public.parted',
-      'public.with_pk',
-    ]);
-    for (const name of names.slice(0, 10))
-      if (name !== 'parted' && name !== 'loose') await ground.sql(`insert into ${name} values (1)`);
-    await ground.sql(
-      'insert into parted values (1, 1); insert into loose values (1, 1); insert into child values (2, 2)',
-    );
-    for (const name of [...names.slice(0, 10), 'child'])
+    const plain = ['by_index', 'full_identity', 'parent', 'with_pk'];
+    const parts = version >= 130000 ? ['parted'] : partitioned ? ['parted_1', 'parted_2'] : [];
+    expect(await published(pipeline)).toEqual([...plain, ...parts].sort().map((name) => `public.${name}`));
+    for (const name of names.slice(0, 8)) {
+      await ground.sql(`insert into ${name} values (1)`);
       await ground.sql(`update ${name} set id = id + 10; delete from ${name}`);
+    }
+    await ground.sql('insert into child values (2, 2); update child set id = 3; delete from child');
+    if (partitioned)
+      for (const name of ['parted', 'loose'])
+        await ground.sql(`insert into ${name} values (1, 1); update ${name} set id = id + 10; delete from ${name}`);
     expect(await slots()).toEqual([`${pipeline}_1`, `${pipeline}_2`]);
     await source.remove(pipeline);
     expect(await slots()).toEqual([]);

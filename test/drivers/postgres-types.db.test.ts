@@ -386,6 +386,14 @@ const CASES: readonly Case[] = [
   ['floatrange', 'JSON', [["'[0.1,0.2)'", '"[0.1,0.2)"']]],
 ];
 
+/** The first version that has a type at all. */
+const SINCE: Readonly<Record<string, number>> = { 'positive[]': 110000, jsonpath: 120000, int4multirange: 140000 };
+/** Before 12 floats print with more digits than the shortest text needs; the number is the same. */
+const shortest = (text: string | null, single: boolean): string | null =>
+  text === null
+    ? null
+    : text.replace(/\d\.?\d*(e[+-]?\d+)?/g, (number) => String(single ? Math.fround(Number(number)) : Number(number)));
+
 const SETUP = `
   create extension hstore; create extension citext; create extension ltree; create extension cube;
   create type mood as enum ('sad', 'so so', 'it''s, "ok"');
@@ -400,10 +408,12 @@ const SETUP = `
 describe.each(postgresServers())('types of %s', (server) => {
   let ground: Playground;
   let source: Source;
+  let version: number;
   beforeAll(async () => {
     ground = await playground(server);
     await ground.sql(SETUP);
     source = await ground.open();
+    version = Number((await ground.sql('show server_version_num')).flat()[0]);
   });
   afterAll(async () => {
     await source[Symbol.asyncDispose]();
@@ -411,6 +421,8 @@ describe.each(postgresServers())('types of %s', (server) => {
   });
 
   test.each(CASES)('%s arrives as %s', async (sourceType, destination, values) => {
+    if (version < (SINCE[sourceType] ?? 0)) return;
+    const isFloat = /real|double|float|point/.test(sourceType) && version < 120000;
     await ground.sql('drop table if exists typed');
     await ground.sql(`create table typed (id int primary key, v ${sourceType})`);
     await ground.sql('insert into typed values (-1, null)');
@@ -420,14 +432,18 @@ describe.each(postgresServers())('types of %s', (server) => {
     expect(table.leftOut).toEqual([]);
     expect(formatColumnType(table.columns[1]?.type as never)).toBe(destination);
     const { rows } = await readWhole(source, 'typed');
-    expect(rows).toEqual([['-1', null], ...values.map(([, expected], index) => [String(index), expected])]);
+    const expected: (string | null)[][] = [['-1', null], ...values.map(([, text], index) => [String(index), text])];
+    const numbers = (all: readonly (readonly (string | null)[])[]) =>
+      all.map((row) => row.map((text) => shortest(text, sourceType === 'real')));
+    if (isFloat) expect(numbers(rows)).toEqual(numbers(expected));
+    else expect(rows).toEqual(expected);
   });
 
   test('each use of a rule is counted, with examples; nothing else is', async () => {
     await ground.sql('create table ruled (id int primary key, n numeric, f float8, d date, ts timestamp, t text)');
     await ground.sql(
-      `insert into ruled select i, case when i % 10 = 0 then 'NaN' else 1.5 end::numeric, case when i % 25 = 0 then 'Infinity' else 0.5 end::float8,
-         case when i = 7 then '0007-01-01' when i = 8 then 'infinity' else '2020-01-01' end::date, '2020-01-01', 'NaN Infinity \x02' from generate_series(1, 100) i`,
+      `insert into ruled select i, (case when i % 10 = 0 then 'NaN' else '1.5' end)::numeric, (case when i % 25 = 0 then 'Infinity' else '0.5' end)::float8,
+         (case when i = 7 then '0007-01-01' when i = 8 then 'infinity' else '2020-01-01' end)::date, '2020-01-01', 'NaN Infinity \x02' from generate_series(1, 100) i`,
     );
     const { read } = await readWhole(source, 'ruled');
     expect(read.rules).toEqual([
@@ -481,11 +497,17 @@ describe.each(postgresServers())('types of %s', (server) => {
     await ground.sql(`alter database ${ground.database} set statement_timeout = '1ms'`);
     await ground.sql('create table localised (id int primary key, ts timestamptz, d date, f float8, r tstzrange)');
     await ground.sql(
-      "insert into localised values (1, '2024-06-01 00:00:00+09', '2024-12-31', 0.1::float8 + 0.2::float8, '[2024-06-01 00:00:00+09,)')",
+      "insert into localised values (1, '2024-06-01 00:00:00+09', '2024-12-31', 0.1::float8, '[2024-06-01 00:00:00+09,)')",
     );
     await using other = await ground.open();
     expect((await readWhole(other, 'localised')).rows).toEqual([
-      ['1', '2024-05-31 15:00:00', '2024-12-31', '0.30000000000000004', '"[\\"2024-05-31 15:00:00+00\\",)"'],
+      [
+        '1',
+        '2024-05-31 15:00:00',
+        '2024-12-31',
+        version < 120000 ? '0.100000000000000006' : '0.1',
+        '"[\\"2024-05-31 15:00:00+00\\",)"',
+      ],
     ]);
   });
 

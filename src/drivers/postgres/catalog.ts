@@ -73,7 +73,7 @@ const HIDDEN = `n.nspname !~ '^pg_' and n.nspname <> 'information_schema'`;
 /** Schemas with tables to choose from, sorted. */
 export async function listSchemas(session: Session): Promise<string[]> {
   const { rows } = await session.query<{ name: string }>(
-    `select n.nspname as name from pg_namespace n where ${HIDDEN} and has_schema_privilege(n.oid, 'USAGE') order by n.nspname collate "C"`,
+    `select n.nspname as name from pg_namespace n where ${HIDDEN} and has_schema_privilege(n.oid, 'USAGE') order by n.nspname::text collate "C"`,
   );
   return rows.map((row) => row.name);
 }
@@ -91,7 +91,7 @@ export async function listTables(session: Session, schema: string): Promise<List
        from tree t join pg_class c on c.oid = t.oid group by t.root
      )
      select c.relname as name, c.relkind as kind, round(k.rows::numeric) as rows
-     from counts k join pg_class c on c.oid = k.root order by c.relname collate "C"`,
+     from counts k join pg_class c on c.oid = k.root order by c.relname::text collate "C"`,
     [schema],
   );
   if (rows.length === 0) {

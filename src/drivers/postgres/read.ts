@@ -66,8 +66,10 @@ async function openSnapshot(session: Session, relation: Relation, range: Range):
   // LOCK takes no snapshot: what is seen afterwards is newer than any rewrite that the lock waited for.
   const statements = ['begin transaction isolation level repeatable read, read only'];
   const target = range.form === 'pages' ? range : relation.ref;
-  const only = relation.kind === 'r' || range.form === 'pages' ? 'only ' : '';
-  if (!isView(relation)) statements.push(`lock table ${only}${quoteTable(target)} in access share mode`);
+  // Before 13 a lock on a root needs the right to read each partition, a SELECT does not.
+  const alone = relation.kind === 'r' || range.form === 'pages' || relation.storage.some((leaf) => !leaf.readable);
+  if (!isView(relation))
+    statements.push(`lock table ${alone ? 'only ' : ''}${quoteTable(target)} in access share mode`);
   // The text of regclass and its kind depends on the search path, which must be the same for every reader of the log.
   if (relation.columns.some((column) => /^_?reg/.test(column.type.name)))
     statements.push('set local search_path = pg_catalog');
