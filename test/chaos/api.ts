@@ -2,8 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Run } from '../../src/workflows/messages.ts';
 
-export type LiveRun = Run & { readonly progress?: { readonly phase: string; readonly rows: number } | null };
-export type Status = { readonly current: { readonly load: LiveRun | null }; readonly queue: readonly string[] };
+/** What `GET status` tells of an open run. */
+export type OpenRun = {
+  readonly state: string;
+  readonly progress?: { readonly phase: string; readonly rows: number } | null;
+};
 
 /** One pipeline over HTTP as a client with patience uses it: an answer that did not come is asked for again under the same key. */
 export type Api = {

@@ -35,6 +35,7 @@ const kinds: readonly Kind[] = [
   'kill',
   'double',
 ];
+const lasting: readonly Kind[] = ['zombie', 'settings', 'twice'];
 const special: readonly Kind[] = ['zombie', 'cancel', 'settings'];
 
 /** The rounds of a seed: every victim meets every phase before one comes again, loading twice as often as the others. */
@@ -57,7 +58,8 @@ export function makeDeck(seed: number, rounds: number, sources: readonly SourceN
       kind,
       first: turn % 2 === 0,
       victims: victimsOf(kind, part, random.pick(others)),
-      phase: kind === 'zombie' || kind === 'settings' ? random.pick(['planning', 'loading', 'loading']) : phase,
+      // Two blows need time between them, which late phases do not have.
+      phase: lasting.includes(kind) ? random.pick(['position', 'planning', 'loading', 'loading']) : phase,
       share: random.number(0, 95) / 100,
       downMs: random.number(100, 4_000),
       seed: random.number(1, 2 ** 30),

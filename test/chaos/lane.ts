@@ -7,7 +7,7 @@ import { type Fleet, type Mode, productUser, type SourceName, startFleet } from 
 import { durations, type Phase, timeline } from './phases.ts';
 import type { RoundRecord } from './record.ts';
 import { playRound, type Session } from './round.ts';
-import { type ChaosSource, grant, seedSource } from './source.ts';
+import { type ChaosSource, grant, mysqlVersion, seedSource } from './source.ts';
 
 export type LaneOptions = {
   readonly source: SourceName;
@@ -23,7 +23,13 @@ export type LaneOptions = {
 /** Attempts to land a blow before the run ends. */
 const attempts = 4;
 
-type Lane = { readonly fleet: Fleet; readonly source: ChaosSource; usual: ReadonlyMap<Phase, number> };
+type Lane = {
+  readonly fleet: Fleet;
+  readonly source: ChaosSource;
+  readonly servers: readonly string[];
+  /** How long each phase takes without blows. */
+  readonly usual: ReadonlyMap<Phase, number>;
+};
 
 /** Plays cards one after another on one fleet; after a round with problems a new fleet is made. */
 export async function playLane(options: LaneOptions, cards: readonly Card[]): Promise<RoundRecord[]> {
@@ -73,7 +79,8 @@ async function openLane({ source: name, mode, rows, say }: LaneOptions): Promise
     say(`${name}: ${ended.rows.loaded} rows in ${seconds(ended.startedAt, ended.endedAt)} s without blows (${times})`);
     await deletePipeline(fleet.url, 'warm-up');
     await atDestination(fleet, `drop database ${session.db}`);
-    return { fleet, source, usual };
+    const [destination] = await atDestination(fleet, 'select version() as version');
+    return { fleet, source, servers: [source.version, mysqlVersion(destination?.['version'])], usual };
   } catch (error) {
     await fleet.stop();
     throw error;
@@ -108,7 +115,8 @@ async function tryRound(
     }
     session ??= await openSession(fleet, source, `chaos-${card.round}-${attempt}`);
     if (session.loaded > 0) await source.change(card.round * 10 + attempt);
-    return { session, done: await playRound(fleet, source, session, card, attempt, usual) };
+    const record = await playRound(fleet, source, session, card, attempt, usual);
+    return { session, done: { ...record, servers: lane.servers } };
   } catch (error) {
     options.say(`round ${card.round} broke: ${error instanceof Error ? error.stack : String(error)}`);
     return { session, done: brokenRecord(options, card, attempt, error) };
@@ -116,7 +124,15 @@ async function tryRound(
 }
 
 function brokenRecord({ mode }: LaneOptions, card: Card, attempt: number, error: unknown): RoundRecord {
-  const none = { blows: [], cancel: null, settings: null, startedAt: null, endedAt: null, repeated: !card.first };
+  const none = {
+    blows: [],
+    servers: [],
+    cancel: null,
+    settings: null,
+    startedAt: null,
+    endedAt: null,
+    repeated: !card.first,
+  };
   const sums = { recoveryMs: 0, retries: 0, rows: 0, differences: 0, run: 0, counted: false };
   return { card, mode, attempt, pipeline: '', outcome: 'broken', ...none, ...sums, problems: [String(error)] };
 }

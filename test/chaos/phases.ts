@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
-import type { Api } from './api.ts';
+import type { Api, OpenRun } from './api.ts';
 
 /** What a full extract does, in this order. `sealing`: closing a table whose chunks were loaded by several portions. */
 export const phases = ['position', 'planning', 'loading', 'sealing', 'journal', 'promotion', 'ending'] as const;
@@ -121,12 +121,7 @@ export function watchStatus(api: Api): { last(): Seen | null; stop(): Promise<vo
   const done = (async () => {
     while (going) {
       const at = Date.now();
-      const status = await api
-        .once<{ current: { load: { state: string; progress?: { phase: string; rows: number } | null } | null } }>(
-          'GET',
-          '/status',
-        )
-        .catch(() => undefined);
+      const status = await api.once<{ current: { load: OpenRun | null } }>('GET', '/status').catch(() => undefined);
       const run = status?.current.load;
       if (status)
         last = { at, state: run?.state ?? null, phase: run?.progress?.phase ?? null, rows: run?.progress?.rows ?? 0 };

@@ -21,6 +21,8 @@ export type Blow = {
 export type RoundRecord = {
   readonly card: Card;
   readonly mode: string;
+  /** Versions of source and destination. */
+  readonly servers: readonly string[];
   readonly attempt: number;
   readonly pipeline: string;
   readonly run: number;
@@ -36,7 +38,7 @@ export type RoundRecord = {
   readonly recoveryMs: number;
   /** Attempts of activities beyond the first. */
   readonly retries: number;
-  /** Workflow runs beyond the first: the pipeline made room for its history meanwhile. */
+  /** Rows compared. */
   readonly rows: number;
   readonly differences: number;
   readonly problems: readonly string[];

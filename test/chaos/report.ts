@@ -31,7 +31,7 @@ function summarise(records: readonly RoundRecord[], seed: number) {
   return {
     seed,
     date: records[0]?.startedAt?.slice(0, 10) ?? '',
-    versions: versions(),
+    versions: { ...versions(), servers: [...new Set(records.flatMap((record) => record.servers))].sort() },
     rounds: {
       counted: counted.length,
       playedAgain: records.length - counted.length,
@@ -58,7 +58,8 @@ function summarise(records: readonly RoundRecord[], seed: number) {
     settings: {
       acknowledged: counted.reduce((sum, record) => sum + (record.settings?.acknowledged ?? 0), 0),
       unanswered: counted.reduce((sum, record) => sum + (record.settings?.unanswered ?? 0), 0),
-      lost: 0,
+      lost: records.flatMap((record) => record.problems).filter((problem) => problem.includes('was acknowledged'))
+        .length,
     },
     longestRecovery: longest && {
       seconds: Math.round(longest.recoveryMs / 100) / 10,
@@ -68,7 +69,7 @@ function summarise(records: readonly RoundRecord[], seed: number) {
   };
 }
 
-function versions(): Record<string, string> {
+function versions(): { product: string; node: string } {
   const commit = () =>
     execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: import.meta.dirname, encoding: 'utf8' });
   let product = 'unknown';
@@ -86,22 +87,23 @@ export async function writeSummary(
   seed: number,
   out: string | undefined,
 ): Promise<boolean> {
-  const summary = summarise(records, seed);
-  const text = markdown(summary, records);
+  const inOrder = [...records].sort((a, b) => a.card.round - b.card.round || a.attempt - b.attempt);
+  const summary = summarise(inOrder, seed);
+  const text = markdown(summary, inOrder);
   console.log(`\n${text}`);
   if (out !== undefined) {
     await mkdir(dirname(out), { recursive: true });
     await writeFile(`${out}.md`, text);
     await writeFile(
       `${out}.json`,
-      `{"summary": ${JSON.stringify(summary, null, 2)},\n"rounds": [\n${records.map((one) => JSON.stringify(one)).join(',\n')}\n]}\n`,
+      `{"summary": ${JSON.stringify(summary, null, 2)},\n"rounds": [\n${inOrder.map((one) => JSON.stringify(one)).join(',\n')}\n]}\n`,
     );
   }
   return records.every((record) => record.problems.length === 0) && summary.rounds.counted > 0;
 }
 
 function markdown(summary: Summary, records: readonly RoundRecord[]): string {
-  const { rounds } = summary;
+  const { rounds, versions } = summary;
   const list = (counts: Record<string, number>) =>
     Object.entries(counts)
       .map(([name, n]) => `${name} ${n}`)
@@ -117,7 +119,13 @@ function markdown(summary: Summary, records: readonly RoundRecord[]): string {
   return `${[
     '# Full extracts that were killed',
     '',
-    `Written by \`npm run chaos\`, seed ${summary.seed}, ${summary.date}, product at ${summary.versions['product']}, Node ${summary.versions['node']}.`,
+    `Written by \`npm run chaos\`, seed ${summary.seed}, ${summary.date}, product at ${versions.product}, Node ${versions.node}; ${versions.servers.join(', ')}.`,
+    '',
+    'Each round: a full extract of eleven tables is requested over HTTP, and at a seeded moment parts of the system get `kill -9` (or a worker',
+    'SIGSTOP and, later, SIGCONT). They come back on the same port and data. When the run has ended, every table is compared with its source in',
+    'both directions by a comparer that shares no code with the product; then nothing may be left behind: shadow tables, journal or open chunk',
+    'rows, more than one scope row, sessions, a slot too many. A round counts only if the run ended after its blows. `singlestore`: through the',
+    'proxy that rejects what SingleStore rejects.',
     '',
     `**${rounds.counted} rounds, ${summary.differences} differences** in ${summary.rowsCompared.toLocaleString('en-US')} rows compared cell by cell, ${rounds.withProblems} rounds with any other problem.`,
     '',

@@ -41,7 +41,7 @@ export async function playRound(
   card: Card,
   attempt: number,
   usual: ReadonlyMap<Phase, number>,
-): Promise<RoundRecord> {
+): Promise<Omit<RoundRecord, 'servers'>> {
   const random = makeRandom(card.seed + attempt);
   const before = card.kind === 'cancel' ? await fingerprint(fleet, session.db) : '';
   const repeated = session.loaded > 0;
@@ -110,7 +110,8 @@ async function strikeAll(stage: Stage, share: number, usual: ReadonlyMap<Phase, 
   const { card, fleet, random, workflowId } = stage;
   const aimed = await untilPhase(fleet.client, workflowId, card.phase);
   if (aimed.ended) return;
-  const wait = aimed.phase === card.phase ? share * (usual.get(card.phase) ?? 0) : 0;
+  // What it takes to see a phase begin and to strike is a good part of the shortest phases.
+  const wait = aimed.phase === card.phase ? Math.max(0, share * (usual.get(card.phase) ?? 0) - 30) : 0;
   if (card.kind === 'cancel') cancels.set(stage, cancelLater(stage, random.number(0, Math.round(wait) + 3_000)));
   await delay(wait);
   // Who holds an activity may have changed.

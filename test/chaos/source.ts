@@ -6,6 +6,8 @@ import { mysqlChange, mysqlTables, odd, postgresChange, postgresTables } from '.
 
 /** The source database of a fleet: ten tables of every shape that matters to a load, one of them big. */
 export type ChaosSource = {
+  /** Product and version. */
+  readonly version: string;
   /** Parameters as a client sends them. */
   readonly params: Readonly<Record<string, string>>;
   readonly compared: ComparedSource;
@@ -57,8 +59,10 @@ async function seedPostgres({ source }: Fleet, rows: number): Promise<ChaosSourc
   await query(`create database ${name}`, 'postgres');
   await query(`create role ${productUser.user} superuser login password '${productUser.password}'`);
   await query(postgresTables(rows));
+  const [server] = await query("select current_setting('server_version') as version");
   const names = async (sql: string) => (await query(sql)).map((row) => String(row['name']));
   return {
+    version: `PostgreSQL ${server?.['version']}`,
     params: login('rds.pgres', host, port, name),
     compared: { kind: 'postgres', host, port, user, password, database: name },
     path: [name, 'public'],
@@ -90,7 +94,9 @@ async function seedMysql({ source }: Fleet, rows: number): Promise<ChaosSource> 
   await query(`create database ${name} character set utf8mb4`);
   await query(grant());
   await query(`use ${name}; ${mysqlTables(rows)}`);
+  const [server] = await query('select version() as version');
   return {
+    version: mysqlVersion(server?.['version']),
     params: login('rds.mysql', host, port),
     compared: { kind: 'mysql', host, port, user, password },
     path: ['default', name],
@@ -103,6 +109,12 @@ async function seedMysql({ source }: Fleet, rows: number): Promise<ChaosSource> 
     slots: async () => [],
     publications: async () => [],
   };
+}
+
+/** Product and version, from what `version()` returns. */
+export function mysqlVersion(version: unknown): string {
+  const text = String(version);
+  return text.includes('MariaDB') ? `MariaDB ${text.split('-')[0]}` : `MySQL ${text}`;
 }
 
 /** Makes the product's account at a MySQL-wire server. */
