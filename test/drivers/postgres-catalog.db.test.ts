@@ -290,6 +290,47 @@ describe.each(postgresServers())('catalog of %s', (server) => {
       expect(rows).toHaveLength(4000);
     });
 
+    test('without a log only keys are sure to find rows that move meanwhile', async () => {
+      await using plain = await ground.open({ capture: 'none' });
+      await ground.sql(
+        'create table wandering (id int primary key, pad text); insert into wandering select i, repeat($$x$$, 100) from generate_series(1, 3000) i',
+      );
+      await ground.sql('analyze wandering');
+      const table = await describeOne(plain, 'public', 'wandering');
+      const split = await plain.split(table, undefined, 40_000);
+      expect(split.replace).toBe(false);
+      expect(split.ranges.length).toBeGreaterThan(5);
+      const seen: number[] = [];
+      for (const range of split.ranges) {
+        seen.push(...(await readRange(plain, table, range)).rows.map((row) => Number(row[0])));
+        // Frees the pages that were read and moves the rows behind into them.
+        await ground.sql('vacuum wandering');
+        await ground.sql('update wandering set pad = pad where id > $1', [String(Math.max(...seen))]);
+      }
+      expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: 3000 }, (_, i) => i + 1));
+    });
+
+    test('a publication of a whole schema needs no owner', async () => {
+      if (version < 150000) return;
+      await ground.sql('create schema whole; create table whole.t (id int primary key)');
+      const publication = `${ground.database}_schema`;
+      await ground.sql(
+        `create publication ${publication} for tables in schema whole with (publish_via_partition_root = true)`,
+      );
+      if (version >= 180000)
+        await ground.sql(`alter publication ${publication} set (publish_generated_columns = stored)`);
+      const start = await source.begin(
+        publication,
+        `${publication}_1`,
+        [{ schema: 'whole', name: 't' }],
+        () => {},
+        new AbortController().signal,
+      );
+      expect(start.slot).toBe(`${publication}_1`);
+      expect((await ground.sql('select count(*) from pg_publication_rel')).flat()).toEqual(['0']);
+      await source.remove(publication);
+    });
+
     test('keys too long to be written down are no place to cut', async () => {
       await ground.sql('create table endless (k text primary key)');
       await ground.sql(

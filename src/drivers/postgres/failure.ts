@@ -3,7 +3,7 @@ import { AccessDenied, isPermanent, Misconfigured, StructureChanged, Unsupported
 /** What a failure was about, for its message: `table` quoted for people, `where` if the user's own condition was part of the statement. */
 export type About = {
   readonly table?: string;
-  readonly where?: boolean;
+  readonly where?: 'checking' | 'reading' | undefined;
   readonly server?: string;
   readonly user?: string;
 };
@@ -56,9 +56,8 @@ export function failure(error: unknown, about: About = {}): Error {
       `A text value${of} is not valid UTF-8: ${message}.`,
       'Correct the value at the source, or leave its column out with `mask`.',
     );
-  if (code === '42P01' || code === '42703' || code === '42704' || code === '3F000') {
-    if (!about.where)
-      return new StructureChanged(`The structure${of} changed: ${message}.`, 'The load starts over by itself.');
+  if (about.where !== 'checking' && ['42P01', '42703', '42704', '3F000'].includes(code)) {
+    return new StructureChanged(`The structure${of} changed: ${message}.`, 'The load starts over by itself.');
   }
   if (about.where && /^(42|22)/.test(code))
     return new Misconfigured(

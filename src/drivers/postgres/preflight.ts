@@ -2,6 +2,7 @@ import type { Finding, TableRef } from '../model.ts';
 import type { Relation } from './catalog.ts';
 import type { Server, Session } from './connection.ts';
 import { chooseKey, publishable } from './key.ts';
+import { PUBLISHED_OID } from './publication.ts';
 import { quoteName, quoteTable } from './sql.ts';
 
 /**
@@ -35,6 +36,7 @@ type LogFacts = {
   sendersUsed: number;
   mayReplicate: boolean;
   keep: string | null;
+  idle: string | null;
   standby: boolean;
 };
 
@@ -48,7 +50,8 @@ async function checkLog(session: Session, server: Server): Promise<Finding[]> {
        (select count(*)::int from pg_stat_replication) as "sendersUsed", pg_is_in_recovery() as standby,
        (select rolsuper or rolreplication from pg_roles where rolname = current_user)
          or exists (select from pg_roles where rolname = 'rds_replication' and pg_has_role(oid, 'USAGE')) as "mayReplicate",
-       ${server.version >= 130000 ? "current_setting('max_slot_wal_keep_size')" : 'null'} as keep`,
+       ${server.version >= 130000 ? "current_setting('max_slot_wal_keep_size')" : 'null'} as keep,
+       ${server.version >= 180000 ? "current_setting('idle_replication_slot_timeout')" : 'null'} as idle`,
   );
   const facts = rows[0] as LogFacts;
   const findings: Finding[] = [];
@@ -90,6 +93,12 @@ async function checkLog(session: Session, server: Server): Promise<Finding[]> {
       'warning',
       'retention',
       `max_slot_wal_keep_size is ${facts.keep}: when the copy is behind by more, its slot is lost and everything is loaded again. Set it to -1 or far above the log of one outage.`,
+    );
+  if (facts.idle !== null && facts.idle !== '0')
+    add(
+      'warning',
+      'retention',
+      `idle_replication_slot_timeout is ${facts.idle}: a slot that is not read for so long is lost and everything is loaded again. Set it to 0.`,
     );
   return findings;
 }
@@ -137,7 +146,7 @@ function keyWarning(relation: Relation): string | undefined {
 
 async function publishedTables(session: Session): Promise<Set<number>> {
   const { rows } = await session.query<{ oid: number }>(
-    'select distinct prrelid::int8::float8 as oid from pg_publication_rel',
+    `select distinct ${PUBLISHED_OID} as oid from pg_publication_tables t`,
   );
   return new Set(rows.map((row) => row.oid));
 }

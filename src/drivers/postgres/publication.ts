@@ -44,8 +44,10 @@ export async function publish(
   );
 }
 
-/** Drops the publication, if it is there. */
+/** Drops the publication, if it is there; a standby has only its primary's, which others may use. */
 export async function unpublish(session: Session, name: string): Promise<void> {
+  const { rows } = await session.query<{ standby: boolean }>('select pg_is_in_recovery() as standby');
+  if (rows[0]?.standby) return;
   await session.query(`drop publication if exists ${quoteName(name)}`);
 }
 
@@ -70,6 +72,10 @@ function options(version: number): string {
   return ` with (${settings(version)})`;
 }
 
+/** A row of pg_publication_tables as an oid: unlike pg_publication_rel, that view also knows publications of schemas and of all tables. */
+export const PUBLISHED_OID =
+  "to_regclass(quote_ident(t.schemaname) || '.' || quote_ident(t.tablename))::oid::int8::float8";
+
 type Found = { readonly complete: boolean; readonly everything: boolean; readonly tables: readonly number[] };
 
 async function find(session: Session, version: number, name: string): Promise<Found | undefined> {
@@ -81,7 +87,7 @@ async function find(session: Session, version: number, name: string): Promise<Fo
   ].join(' and ');
   const { rows } = await session.query<{ complete: boolean; everything: boolean; tables: number[] }>(
     `select ${flags} as complete, puballtables as everything,
-       array(select prrelid::int8::float8 from pg_publication_rel where prpubid = p.oid) as tables
+       array(select ${PUBLISHED_OID} from pg_publication_tables t where t.pubname = p.pubname) as tables
      from pg_publication p where pubname = $1`,
     [name],
   );

@@ -53,7 +53,7 @@ export async function* readRange(
     return { rows, rules: [...watcher.uses(), ...maskUses(table, rows)] };
   } catch (error) {
     signal.throwIfAborted();
-    throw failure(error, { table: name, where: where !== undefined, user: server.user });
+    throw failure(error, { table: name, where: where === undefined ? undefined : 'reading', user: server.user });
   } finally {
     signal.removeEventListener('abort', abort);
     // A consumer that stops early leaves the COPY running: it must not go on for nobody, nor reach the pool.

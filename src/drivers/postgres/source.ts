@@ -80,7 +80,7 @@ export const open: OpenSource = async (params, signal) => {
 
     async split(table, _where, chunkBytes) {
       const relation = await relationOf(table);
-      return inSession((session) => splitTable(session, server.version, relation, table, chunkBytes));
+      return inSession((session) => splitTable(session, server.version, capture, relation, table, chunkBytes));
     },
 
     async *read(table, where, range, aborted) {
@@ -150,7 +150,11 @@ async function checkWhere(session: Session, server: Server, relation: Relation, 
     // In a CASE, a stray parenthesis can't reach beyond the condition, where it would undo the bounds of a range.
     await session.query(`explain select from ${quoteTable(relation.ref)} where case when true then ${where}\n end`);
   } catch (error) {
-    throw failure(error, { table: `${relation.ref.schema}.${relation.ref.name}`, where: true, user: server.user });
+    throw failure(error, {
+      table: `${relation.ref.schema}.${relation.ref.name}`,
+      where: 'checking',
+      user: server.user,
+    });
   }
 }
 

@@ -19,17 +19,24 @@ const WHOLE: Split = { ranges: [formatRange({ form: 'all' })], replace: false };
 
 /**
  * Cuts a table into ranges of about `chunkBytes` (its storage counts, dead rows included). Pages where rows may be read twice: keyed, no
- * text in the key. Otherwise key ranges, or the whole table in one snapshot.
+ * text in the key. Otherwise key ranges, or the whole table in one snapshot. `logged`: a stream follows the load and brings rows that an
+ * update moved from an unread page to a read one; without it only key ranges are sure to find every row.
  */
 export async function splitTable(
   session: Session,
   version: number,
+  logged: boolean,
   relation: Relation,
   table: Table,
   chunkBytes: number,
 ): Promise<Split> {
   if (table.key.length === 0 || isView(relation)) return WHOLE;
-  if (version >= TID_RANGES && !table.textKey && relation.storage.every((one) => one.kind === 'r' && one.readable)) {
+  if (
+    logged &&
+    version >= TID_RANGES &&
+    !table.textKey &&
+    relation.storage.every((one) => one.kind === 'r' && one.readable)
+  ) {
     const ranges = relation.storage.flatMap((one) => pageRanges(one, chunkBytes));
     if (ranges.length > 0) return { ranges: ranges.map(formatRange), replace: true };
   }
