@@ -494,13 +494,13 @@ describe.each(postgresServers())('types of %s', (server) => {
     await ground.sql(`alter database ${ground.database} set datestyle = 'German'`);
     await ground.sql(`alter database ${ground.database} set extra_float_digits = 0`);
     await ground.sql(`alter database ${ground.database} set bytea_output = 'escape'`);
-    await ground.sql(`alter database ${ground.database} set statement_timeout = '1ms'`);
+    await ground.sql(`alter database ${ground.database} set statement_timeout = '250ms'`);
     await ground.sql('create table localised (id int primary key, ts timestamptz, d date, f float8, r tstzrange)');
     await ground.sql(
       "insert into localised values (1, '2024-06-01 00:00:00+09', '2024-12-31', 0.1::float8, '[2024-06-01 00:00:00+09,)')",
     );
     await using other = await ground.open();
-    expect((await readWhole(other, 'localised')).rows).toEqual([
+    expect((await readWhole(other, 'localised', { where: 'pg_sleep(0.5) is not null' })).rows).toEqual([
       [
         '1',
         '2024-05-31 15:00:00',

@@ -28,7 +28,6 @@ export type Session = pg.PoolClient & { readonly backend: { readonly pid: number
  */
 const SETTINGS: readonly (readonly [since: number, statement: string])[] = [
   [0, "set client_encoding = 'UTF8'"],
-  [0, 'set statement_timeout = 0'],
   [0, 'set idle_in_transaction_session_timeout = 0'],
   [140000, 'set idle_session_timeout = 0'],
   [170000, 'set transaction_timeout = 0'],
@@ -42,6 +41,9 @@ const SETTINGS: readonly (readonly [since: number, statement: string])[] = [
   [0, 'set row_security = off'],
   [110000, 'set jit = off'],
 ];
+
+// A message of its own: the clock of the old limit runs until the end of the message that it began with.
+const NO_TIMEOUT = 'set statement_timeout = 0';
 
 /** Connects with the documented parameters; the first connection proves login and version. Throws `AccessDenied`, `Misconfigured`. */
 export async function connect(params: Params, signal: AbortSignal): Promise<Server> {
@@ -78,6 +80,7 @@ export async function connect(params: Params, signal: AbortSignal): Promise<Serv
 async function greet(pool: pg.Pool, database: string, user: string): Promise<Server> {
   const client = await pool.connect();
   try {
+    await client.query(NO_TIMEOUT);
     const { rows } = await client.query<{ num: string; text: string; money: number }>(
       `select current_setting('server_version_num') as num, current_setting('server_version') as text, scale(1::money::numeric) as money`,
     );
@@ -115,6 +118,7 @@ export async function takeSession(server: Server): Promise<Session> {
   if (client.backend === undefined) {
     try {
       const statements = SETTINGS.filter(([since]) => server.version >= since).map(([, statement]) => statement);
+      await client.query(NO_TIMEOUT);
       await client.query(statements.join(';'));
       const { rows } = await client.query<{ pid: number; started: string }>(
         'select pid, backend_start::text as started from pg_stat_activity where pid = pg_backend_pid()',

@@ -39,7 +39,8 @@ export function watchSpecials(
 ): Watcher {
   const uses = new Map<string, { rule: Rule; column: string; count: number; examples: string[] }>();
   const needles = needlesOf(watched);
-  const repairRow = (row: Buffer): Buffer | undefined => {
+  // Pieces, because a row may be as long as a cell of many megabytes.
+  const repairRow = (row: Buffer): Buffer[] | undefined => {
     const bounds = fieldBounds(row);
     const field = (index: number): string => row.toString('utf8', bounds[index], (bounds[index + 1] as number) - 1);
     const where = (): string =>
@@ -70,7 +71,7 @@ export function watchSpecials(
       parts.push(row.subarray(kept, start), Buffer.from(special.text));
       kept = end;
     }
-    return parts.length === 0 ? undefined : Buffer.concat([...parts, row.subarray(kept)]);
+    return parts.length === 0 ? undefined : [...parts, row.subarray(kept)];
   };
   return {
     apply(data) {
@@ -85,7 +86,7 @@ export function watchSpecials(
         const end = data.indexOf(NEWLINE, at);
         const row = repairRow(data.subarray(start, end));
         if (row !== undefined) {
-          parts.push(data.subarray(kept, start), row);
+          parts.push(data.subarray(kept, start), ...row);
           kept = end;
         }
         for (const [index, needle] of needles.entries())
