@@ -155,6 +155,9 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     const current = state.running ?? run;
     if (result.resume && !state.removed) state = { ...state, resume: result.resume };
     else state = end(state, current, argument, result, Date.now());
+    // A workflow task without commands is taken for a heartbeat: a worker that has lost its cache would handle an update that comes next
+    // before it knows of the end, and the other way round when it replays.
+    if (wf.patched('run-ends-with-a-command')) wf.upsertMemo({ lastRun: { id: run.id, state: result.state } });
     wf.setCurrentDetails(details(state));
   }
 

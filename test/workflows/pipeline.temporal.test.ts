@@ -295,6 +295,17 @@ describe('survival', () => {
     expect(await handle.query(queries.config)).toMatchObject({ licence: 'k1009' });
   }, 180_000);
 
+  it('knows that a run has ended when its first message after a lost worker is a request', async () => {
+    const handle = await fresh(['a']);
+    await request(handle);
+    await ended(handle);
+    await harness.restart();
+    expect(await request(handle)).toMatchObject({ accepted: true });
+    await harness.restart();
+    const [second] = await ended(handle);
+    expect(second).toMatchObject({ id: 2, state: 'succeeded' });
+  });
+
   it('goes on after all workers were restarted in the middle', async () => {
     world.chunks = 10;
     world.onChunk = async () => {
