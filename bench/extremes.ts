@@ -84,7 +84,7 @@ async function runs(
   await setThreads(product, pipeline, THREADS);
   const samples: Sample[] = [];
   for (let round = 1; round <= rounds; round++) {
-    const sample = await measure(bench, source.server, () => runProduct(bench, source.server, pipeline, rows));
+    const sample = await measure(bench, () => runProduct(bench, source.server, pipeline, rows));
     samples.push(sample);
     bench.say(
       `  ${pipeline} round ${round}  ${sample.wall.toFixed(2)} s  tool CPU ${sample.tool.toFixed(2)} s  peak ${sample.peak.toFixed(0)} MB`,

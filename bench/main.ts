@@ -51,7 +51,7 @@ try {
     if (!options.only.has(part)) continue;
     // A worker of its own for each part: its memory is that of this work.
     product = await startProduct(servers.temporal.address, options.profile);
-    await settle([product.worker, product.api]);
+    await settle();
     const idleMb = residentMb(product.worker);
     const measured = await work[part]({ servers, product, checker: createChecker(servers.destination), idleMb, say });
     series.push(...measured.series);

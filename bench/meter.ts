@@ -36,6 +36,12 @@ function descends(all: ReadonlyMap<number, Stat>, pid: number, root: number): bo
   return false;
 }
 
+/** CPU seconds that the whole machine has been busy. */
+export function busySeconds(): number {
+  const [, user, nice, system, , , irq, softirq] = readFileSync('/proc/stat', 'utf8').split(/\s+/).map(Number);
+  return [user, nice, system, irq, softirq].reduce((sum: number, ticks) => sum + (ticks ?? 0), 0) / TICKS;
+}
+
 /** Direct children of a process. */
 export function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);

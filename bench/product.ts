@@ -118,8 +118,8 @@ export async function runFull(product: Product, pipeline: string): Promise<FullR
   const answer = (await product.call('POST', `${base}/ops/extract/full`)) as { success: boolean };
   if (!answer.success) throw new Error(`the full extract was refused: ${JSON.stringify(answer)}`);
   for (;;) {
-    // Seldom enough to cost nothing that could be measured.
-    await delay(250);
+    // As a client would: seldom, because each question makes the worker answer. The end is read off the run itself.
+    await delay(1_000);
     const { runs } = (await product.call('GET', `${base}/runs`)) as { runs: Run[] };
     const run = runs[0];
     if (run === undefined || run.state === 'queued' || run.state === 'running') continue;

@@ -1,5 +1,6 @@
+import { availableParallelism } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { cpuSeconds } from './meter.ts';
+import { busySeconds, cpuSeconds } from './meter.ts';
 
 /** One measured run. CPU in seconds, memory in MB. */
 export type Sample = {
@@ -41,14 +42,24 @@ export function usedBetween(before: Cpu, after: Cpu): Cpu {
   };
 }
 
-/** Waits until servers have ended what a run before left them to do (purging, flushing): at most 20 s. */
-export async function settle(pids: readonly number[]): Promise<void> {
+/** Waits until our servers have ended what a run before left them to do (purging, flushing), and the machine is idle: at most 10 minutes. */
+export async function settle(): Promise<void> {
   let quiet = 0;
-  for (let round = 0; round < 40 && quiet < 3; round++) {
-    const before = pids.map(cpuSeconds);
+  for (let round = 0; round < 1200 && quiet < 4; round++) {
+    const watch = watchOthers();
+    const before = cpuSeconds(process.pid);
     await delay(500);
-    quiet = pids.every((pid, at) => cpuSeconds(pid) - (before[at] ?? 0) <= 0.03) ? quiet + 1 : 0;
+    quiet = cpuSeconds(process.pid) - before <= 0.08 && watch() <= 0.08 ? quiet + 1 : 0;
   }
+}
+
+/** Begins to watch what programs other than ours (all of which are children of this one) take of the machine; the result tells their share. */
+export function watchOthers(): () => number {
+  const [busy, ours, started] = [busySeconds(), cpuSeconds(process.pid), performance.now()];
+  return () => {
+    const others = busySeconds() - busy - (cpuSeconds(process.pid) - ours);
+    return Math.max(0, others) / (((performance.now() - started) / 1000) * availableParallelism());
+  };
 }
 
 export function median(values: readonly number[]): number {
