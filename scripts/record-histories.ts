@@ -89,6 +89,14 @@ const scenarios: Record<string, Scenario> = {
       { name: 'full-resumed', workflowId: 'pipeline/turned/full/1' },
     ];
   },
+  'pipeline-two-fulls': async ({ client }) => {
+    const handle = await startPipeline(client, 'twice', ['a', 'b']);
+    for (let run = 1; run <= 2; run++) {
+      await full(handle);
+      await ended(handle);
+    }
+    return [{ name: 'pipeline-two-fulls', workflowId: 'pipeline/twice' }];
+  },
   'short-workflows': async ({ client }) => {
     const params = { host: 'h', port: '1', uid: 'u', pwd: 'sealed:x', type: 'rds.pgres' };
     const inputs: Record<string, unknown> = {
