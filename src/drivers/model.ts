@@ -89,8 +89,11 @@ export type Described =
 /** Why one table can't be copied. `action` says who must do what. */
 export type TableError = { readonly class: string; readonly message: string; readonly action: string };
 
-/** Encoded rows on their way: a piece of load text, not necessarily cut at row ends. `rows` counts the rows that end in it. */
-export type Batch = { readonly data: Uint8Array; readonly rows: number };
+/**
+ * Encoded rows on their way: a piece of load text, not necessarily cut at row ends. `rows` counts the rows that end in it. A consumer that
+ * needs `data` no longer may say so by `release`, and its bytes then change; without that they stay as they are.
+ */
+export type Batch = { readonly data: Uint8Array; readonly rows: number; readonly release?: () => void };
 
 /** What reading a chunk found out besides the rows. `rows` is asserted against what the destination loaded. */
 export type ChunkRead = {

@@ -1,6 +1,7 @@
 import { UnsupportedValue } from '../errors.ts';
 import { appendBytes, appendHex, appendNull, appendText, findEscape, GROWTH, NEWLINE, TAB } from '../load-text.ts';
 import type { Batch, RuleUse } from '../model.ts';
+import { recycled } from '../recycled.ts';
 import { isValidDate } from './dates.ts';
 import { geometryText } from './geometry.ts';
 import { createRepairs } from './repairs.ts';
@@ -57,7 +58,8 @@ export function createRowWriter(
   const codes = Uint8Array.from(fields, (field) => CODES[field.encoding]);
   const last = codes.length - 1;
   const repairs = createRepairs(table, fields, refuse);
-  let out = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  const buffers = recycled(BATCH_BYTES);
+  let out = buffers.take();
   let at = 0;
   let rows = 0;
   let batchRows = 0;
@@ -65,8 +67,8 @@ export function createRowWriter(
 
   function flush(): Batch | null {
     if (at === 0) return null;
-    const batch = { data: out.subarray(0, at), rows: batchRows };
-    out = Buffer.allocUnsafeSlow(BATCH_BYTES);
+    const batch = { data: out.subarray(0, at), rows: batchRows, release: buffers.giver(out) };
+    out = buffers.take();
     at = 0;
     batchRows = 0;
     rowStart = -1;

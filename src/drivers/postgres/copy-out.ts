@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Batch } from '../model.ts';
+import { recycled } from '../recycled.ts';
 import type { Session } from './connection.ts';
 
 /**
@@ -109,13 +110,14 @@ type RowCollector = {
 
 /** Puts rows one behind the other into batches. */
 function rowCollector(emit: (batch: Batch) => void): RowCollector {
-  // Not from Buffer's shared pool, which would keep a batch alive for the sake of a neighbour.
-  let data = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  const buffers = recycled(BATCH_BYTES);
+  let data = buffers.take();
   let used = 0;
   let rows = 0;
   const flush = (room = BATCH_BYTES): void => {
-    if (rows > 0) emit({ data: data.subarray(0, used), rows });
-    if (rows > 0 || room > data.length) data = Buffer.allocUnsafeSlow(Math.max(room, BATCH_BYTES));
+    if (rows > 0) emit({ data: data.subarray(0, used), rows, release: buffers.giver(data) });
+    if (room > BATCH_BYTES && (rows > 0 || room > data.length)) data = Buffer.allocUnsafeSlow(room);
+    else if (rows > 0) data = buffers.take();
     used = 0;
     rows = 0;
   };

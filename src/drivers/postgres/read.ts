@@ -46,7 +46,7 @@ export async function* readRange(
     for await (const batch of copyOut(session, `copy (${selectOf(table, relation, cells, range, where)}) to stdout`)) {
       rows += batch.rows;
       signal.throwIfAborted();
-      yield { data: fixEscapes(watcher.apply(batch.data as Buffer)), rows: batch.rows };
+      yield { ...batch, data: fixEscapes(watcher.apply(batch.data as Buffer)) };
     }
     await session.query('commit');
     done = true;

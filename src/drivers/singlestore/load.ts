@@ -46,8 +46,8 @@ export function loadStatement(
 }
 
 /**
- * Pulls batches and sends them as fast as the server takes them. Batches are sent as they are, without a copy, so the generator must not
- * write into one again. Nothing is sent before the first batch is there; an empty chunk needs no LOAD (`answer` null). On any failure the
+ * Pulls batches and sends them as fast as the server takes them. Batches are sent as they are, without a copy, and
+ * released when the kernel has them. Nothing is sent before the first batch is there; an empty chunk needs no LOAD (`answer` null). On any failure the
  * connection is destroyed, so that the server drops what it has, and the generator is left.
  */
 export async function send(
@@ -150,6 +150,8 @@ function createSender(session: Session, progress: (rows: number, bytes: number) 
   let pieces: Uint8Array[] = [];
   let pending = 0;
   let pendingRows = 0;
+  /** Of batches whose last bytes are among the pieces. */
+  let releases: (() => void)[] = [];
   let small: Buffer | undefined;
   let smallUsed = 0;
 
@@ -175,7 +177,9 @@ function createSender(session: Session, progress: (rows: number, bytes: number) 
   const flush = async () => {
     closeSmall();
     const gathered = pieces;
+    const sent = releases;
     pieces = [];
+    releases = [];
     link.stream.cork();
     for (const part of packets(link, gathered, pending)) link.stream.write(part);
     link.stream.uncork();
@@ -185,6 +189,8 @@ function createSender(session: Session, progress: (rows: number, bytes: number) 
     pendingRows = 0;
     progress(sender.rows, sender.bytes);
     if (link.stream.writableNeedDrain) await wait(drained(link));
+    // The kernel has it all; what a socket still holds must not change.
+    if (link.stream.writableLength === 0) for (const release of sent) release();
   };
   const sender: Sender = {
     rows: 0,
@@ -197,6 +203,7 @@ function createSender(session: Session, progress: (rows: number, bytes: number) 
       pendingRows += batch.rows;
       for (let from = 0; from < batch.data.byteLength; from += GATHERED_BYTES) {
         add(batch.data.subarray(from, from + GATHERED_BYTES));
+        if (batch.release && from + GATHERED_BYTES >= batch.data.byteLength) releases.push(batch.release);
         if (pending >= GATHERED_BYTES) await flush();
       }
     },
