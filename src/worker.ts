@@ -1,6 +1,6 @@
 import { NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createConnections } from './activities/connections.ts';
-import { createBulkActivities, createQuickActivities } from './activities/index.ts';
+import { createBulkActivities, createQuickActivities, createStreamActivities } from './activities/index.ts';
 import { setInstallation } from './activities/names.ts';
 import { type Config, readSecretKey } from './config.ts';
 import type { Log } from './log.ts';
@@ -10,6 +10,8 @@ import { queues } from './workflows/messages.ts';
 
 /** Portions that one process loads at a time: each keeps a core of the destination busy. */
 const BULK_SLOTS = 8;
+/** Captures that one process runs at a time: they mostly wait for their source. */
+const STREAM_SLOTS = 200;
 
 /** Runs workflows, quick activities and bulk loads until SIGTERM; loads under way are cancelled and taken up by another worker. */
 export async function runWorker(config: Config, log: Log): Promise<void> {
@@ -51,6 +53,15 @@ export async function runWorker(config: Config, log: Log): Promise<void> {
       taskQueue: queues.bulk,
       activities: createBulkActivities(connections),
       maxConcurrentActivityTaskExecutions: BULK_SLOTS,
+      maxHeartbeatThrottleInterval: '1s',
+    }),
+    await Worker.create({
+      ...common,
+      // A capture writes what it has before it lets go.
+      shutdownGraceTime: '5s',
+      taskQueue: queues.stream,
+      activities: createStreamActivities(connections),
+      maxConcurrentActivityTaskExecutions: STREAM_SLOTS,
       maxHeartbeatThrottleInterval: '1s',
     }),
   ];

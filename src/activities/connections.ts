@@ -22,8 +22,8 @@ export interface Connections {
   /** Opens a source, hands it to `use` and closes it again; failures carry no secret and name their side. */
   withSource<T>(sealed: SealedParams, use: (source: Source, params: Params) => Promise<T>): Promise<T>;
   withDestination<T>(sealed: SealedParams, use: (destination: Destination, params: Params) => Promise<T>): Promise<T>;
-  /** Opens both; heartbeats while `use` works, so that long waits at either end don't look like a dead worker. */
-  withEnds<T>(sealed: Sealed, use: (ends: Ends) => Promise<T>): Promise<T>;
+  /** Opens both; `graceMs`: they stay open for so long after a cancellation, so that what is under way can be written. Heartbeats while `use` works, so that long waits at either end don't look like a dead worker. */
+  withEnds<T>(sealed: Sealed, use: (ends: Ends) => Promise<T>, more?: { readonly graceMs: number }): Promise<T>;
 }
 
 /** `key` opens sealed parameters (`secrets.ts`). */
@@ -45,14 +45,19 @@ export function createConnections(key: SecretKey): Connections {
       return await use(destination, params);
     });
   }
-  async function withEnds<T>(sealed: Sealed, use: (ends: Ends) => Promise<T>): Promise<T> {
+  async function withEnds<T>(
+    sealed: Sealed,
+    use: (ends: Ends) => Promise<T>,
+    more?: { readonly graceMs: number },
+  ): Promise<T> {
+    const open = more ? after(signal(), more.graceMs) : signal();
     const params = { source: openParams(key, sealed.source), destination: openParams(key, sealed.destination) };
     return guarded([params.source, params.destination], async () => {
       await using opened = new AsyncDisposableStack();
       // Side by side, because each takes several round trips.
       const opening = [
-        at('source', async () => opened.use(await openSource(params.source))),
-        at('destination', async () => opened.use(await openDestination(params.destination, signal()))),
+        at('source', async () => opened.use(await openSource(params.source, open))),
+        at('destination', async () => opened.use(await openDestination(params.destination, open))),
       ] as const;
       await Promise.allSettled(opening);
       const [source, destination] = await Promise.all(opening);
@@ -82,14 +87,23 @@ function signal(): AbortSignal {
   return Context.current().cancellationSignal;
 }
 
-async function openSource(params: Params): Promise<Source> {
+/** Aborts so long after another signal. */
+function after(first: AbortSignal, ms: number): AbortSignal {
+  const later = new AbortController();
+  const start = (): void => void setTimeout(() => later.abort(first.reason), ms).unref();
+  if (first.aborted) start();
+  else first.addEventListener('abort', start, { once: true });
+  return later.signal;
+}
+
+async function openSource(params: Params, aborted = signal()): Promise<Source> {
   const driver = sourceDrivers[sourceCode(params['type'] ?? '')?.driver ?? ''];
   if (!driver)
     throw new Misconfigured(
       `Error: Driver not found for ${params['type'] ?? ''}`,
       'Set `type` to a documented code of this version.',
     );
-  return (await driver())(params, signal());
+  return (await driver())(params, aborted);
 }
 
 /** Runs `work`, noting the end at which an error arose. */

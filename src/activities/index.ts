@@ -1,3 +1,4 @@
+import { captureActivities } from './capture.ts';
 import { catalogActivities } from './catalog.ts';
 import type { Connections } from './connections.ts';
 import { extractActivities } from './extract.ts';
@@ -14,5 +15,11 @@ export function createBulkActivities(connections: Connections) {
   return { ...planActivities(connections), ...extractActivities(connections), ...promoteActivities(connections) };
 }
 
+/** Capture activities of the queue `ingest-stream`: hundreds at a time, mostly waiting for the source. */
+export function createStreamActivities(connections: Connections) {
+  return captureActivities(connections);
+}
+
 export type QuickActivities = ReturnType<typeof createQuickActivities>;
 export type BulkActivities = ReturnType<typeof createBulkActivities>;
+export type StreamActivities = ReturnType<typeof createStreamActivities>;

@@ -55,6 +55,8 @@ export type PlanAnswer = {
   readonly warnings: readonly Finding[];
 };
 
+export type StartAnswer = { readonly began: BeginAnswer; readonly plan: PlanAnswer | null };
+
 /** Bytes of one chunk: big enough for the destination's segments (singlestore.md §8), small enough to be read again after a crash. */
 const CHUNK_BYTES = 64 * 1024 * 1024;
 /** A table is never cut into more: chunk lists travel through the workflow. */
@@ -62,6 +64,24 @@ const MAX_CHUNKS = 2000;
 
 export function planActivities(connections: Connections) {
   return {
+    /**
+     * `beginFull` and `planTables` of a run with few tables in one: each hop through a task queue costs up to a tenth of a second. `plan` is
+     * null when planning failed for good: `planTables` then says why.
+     */
+    async startFull(input: BeginInput): Promise<StartAnswer> {
+      return connections.withEnds(input, async (ends) => {
+        const began = await begin(ends, input);
+        const lost = new Set(began.failed.map((table) => keyOf(table.ref)));
+        const tables = input.tables.filter((table) => !lost.has(keyOf(table.ref)));
+        try {
+          return { began, plan: await plan(ends, { ...input, tables, scope: began.scope, again: false }) };
+        } catch (error) {
+          if (!isPermanent(error)) throw error;
+          return { began, plan: null };
+        }
+      });
+    },
+
     /**
      * Preflight, destination databases and P0, durable in every destination database before the first row is read (EXACTNESS.md §3).
      * A repeated call finds the scope that it made.

@@ -1,3 +1,4 @@
+import type { Applier, ApplyRequest, ClaimedScope, Followed, LeavingTable, Restructure } from './apply.ts';
 import type { Batch, ChunkRead, Finding, Params, Position, Table, TableError, TableRef } from './model.ts';
 import type { Start } from './source.ts';
 
@@ -167,6 +168,24 @@ export interface Destination extends AsyncDisposable {
 
   /** Drops shadows, chunk rows and unpromoted `_flow_tables` entries of a cancelled or failed run; live tables are untouched. */
   abandon(database: string, pipeline: string, run: number): Promise<void>;
+
+  /**
+   * Takes a scope for one attempt (EXACTNESS.md §2), in every one of `databases` in name order: ends the connections of an earlier attempt,
+   * raises the token, so that what it still has under way can no longer commit. Throws `Superseded` when a newer run owns the scope, or it is gone.
+   */
+  claimScope(databases: readonly string[], pipeline: string, scope: number, run: number): Promise<ClaimedScope>;
+
+  /** The tables that a scope writes: its live ones, and the shadows that it has loaded and not promoted yet. Those left to a reload or paused are not among them. */
+  followed(databases: readonly string[], pipeline: string, scope: number): Promise<Followed[]>;
+
+  /** Begins to apply a claimed scope's changes. `tables` in the order in which the capture names them. */
+  apply(request: ApplyRequest): Promise<Applier>;
+
+  /** Stores the structure that a table has from `from` on, after `alter` has brought its copy there (`syncstruct`). */
+  restructure(request: Restructure): Promise<void>;
+
+  /** Takes tables out of a scope (`paused`, `skipped`, `reload` with its reason): their copies stay as they are. Guarded by the claim. */
+  leave(claim: ClaimedScope, tables: readonly LeavingTable[]): Promise<void>;
 
   /** Tables of a pipeline as the control tables know them; [] when there are none. */
   tables(database: string, pipeline: string): Promise<TableRecord[]>;

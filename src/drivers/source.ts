@@ -1,3 +1,4 @@
+import type { Capture, CaptureRequest } from './changes.ts';
 import type {
   Batch,
   ChunkRead,
@@ -87,4 +88,22 @@ export interface Source extends AsyncDisposable {
     range: string,
     signal: AbortSignal,
   ): AsyncGenerator<Batch, ChunkRead, undefined>;
+
+  /** Opens a reader of the log; undefined where the source captures no changes by log. */
+  readonly capture?: (request: CaptureRequest, signal: AbortSignal) => Promise<Capture>;
+
+  /** Whether everything up to `goal` lies within `position`. Both of this source; pure. */
+  reached(position: Position, goal: Position): boolean;
+
+  /** How much longer the log is kept for a reader that stands at `position`, and how far it is behind; null: not known. */
+  logState(slot: string, position: Position): Promise<LogState>;
 }
+
+export type LogState = {
+  /** Bytes of log between the position and its written end. */
+  readonly bytes: number | null;
+  /** Hours until the source drops what the reader has not read yet, at the pace of the log's growth; null: never, or not known. */
+  readonly hoursLeft: number | null;
+  /** Set when it is lost already, with the reason. */
+  readonly lost: string | null;
+};

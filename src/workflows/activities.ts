@@ -1,5 +1,5 @@
 import * as wf from '@temporalio/workflow';
-import type { BulkActivities, QuickActivities } from '../activities/index.ts';
+import type { BulkActivities, QuickActivities, StreamActivities } from '../activities/index.ts';
 import { queues } from './messages.ts';
 
 /** Errors that trying again does not cure: the classes of `drivers/errors.ts`. */
@@ -27,6 +27,15 @@ export const quick = wf.proxyActivities<QuickActivities>({
  */
 export const bulk = wf.proxyActivities<BulkActivities>({
   taskQueue: queues.bulk,
+  startToCloseTimeout: '30 days',
+  heartbeatTimeout: '30s',
+  cancellationType: wf.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s', nonRetryableErrorTypes },
+});
+
+/** Capture: goes on from its checkpoint, however often it is tried. A cancelled one writes what it has and answers. */
+export const stream = wf.proxyActivities<StreamActivities>({
+  taskQueue: queues.stream,
   startToCloseTimeout: '30 days',
   heartbeatTimeout: '30s',
   cancellationType: wf.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,

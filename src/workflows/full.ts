@@ -1,5 +1,5 @@
 import * as wf from '@temporalio/workflow';
-import type { BeginAnswer } from '../activities/plan.ts';
+import type { BeginAnswer, StartAnswer } from '../activities/plan.ts';
 import { bulk, cleanup } from './activities.ts';
 import { type FullInput, type FullResult, signals } from './children.ts';
 import { nameOf } from './labels.ts';
@@ -10,6 +10,8 @@ import { notice, runError, tell } from './notices.ts';
 
 /** Tables that one activity puts in place: a cancel of the worker then has to repeat only these. */
 const PROMOTE_TABLES = 100;
+/** Runs of at most so many tables take fewer and longer activities, because each hop through a task queue costs time. */
+const FEW_TABLES = 100;
 
 /**
  * One full extract (EXACTNESS.md §3–5): a new scope takes its position, all tables are loaded into shadows in parallel chunks, then
@@ -25,8 +27,9 @@ export async function full(input: FullInput): Promise<FullResult> {
   let began: BeginAnswer | undefined;
   try {
     show(state);
-    began = await begin(input, state);
-    const outcome = await load(input, state, began.scope);
+    const start = await begin(input, state);
+    began = start.began;
+    const outcome = await load(input, state, began.scope, start.plan);
     if (outcome !== 'complete') {
       const resume = {
         scope: began.scope,
@@ -50,10 +53,15 @@ export async function full(input: FullInput): Promise<FullResult> {
   }
 }
 
-async function begin(input: FullInput, state: LoadState): Promise<BeginAnswer> {
-  const began = await bulk.beginFull.executeWithOptions({ summary: 'take the position' }, [
-    { ...ends(input), tables: input.tables },
-  ]);
+async function begin(input: FullInput, state: LoadState): Promise<StartAnswer> {
+  const argument = { ...ends(input), tables: input.tables };
+  const { began, plan } =
+    !input.resume && few(input)
+      ? await bulk.startFull.executeWithOptions({ summary: 'take the position and plan' }, [argument])
+      : {
+          began: await bulk.beginFull.executeWithOptions({ summary: 'take the position' }, [argument]),
+          plan: null,
+        };
   if (!input.resume) {
     notice(
       input.run,
@@ -65,7 +73,11 @@ async function begin(input: FullInput, state: LoadState): Promise<BeginAnswer> {
     );
     await giveUp(input, state, began.failed);
   }
-  return began;
+  return { began, plan };
+}
+
+function few(input: FullInput): boolean {
+  return input.tables.length <= FEW_TABLES && wf.patched('few-hops');
 }
 
 /** Journals and promotes; can no longer be cancelled. */
@@ -87,6 +99,13 @@ async function finish(input: FullInput, state: LoadState, began: BeginAnswer): P
     state.phase = 'promoting';
     show(state);
     const base = { ...ends(input), scope: began.scope, databases: began.databases };
+    if (few(input)) {
+      const lost = await bulk.placeTables.executeWithOptions({ summary: `put ${tables.length} tables in place` }, [
+        { ...base, tables },
+      ]);
+      await giveUp(input, state, lost);
+      return;
+    }
     await bulk.journalTables.executeWithOptions({ summary: `journal ${tables.length} tables` }, [{ ...base, tables }]);
     for (let at = 0; at < tables.length; at += PROMOTE_TABLES) {
       const some = tables.slice(at, at + PROMOTE_TABLES);

@@ -1,6 +1,6 @@
 import * as wf from '@temporalio/workflow';
 import type { LoadOutcome, PortionTable } from '../activities/extract.ts';
-import type { PlannedTable, RunTarget } from '../activities/plan.ts';
+import type { PlanAnswer, PlannedTable, RunTarget } from '../activities/plan.ts';
 import { bulk } from './activities.ts';
 import type { FailedTable, FullInput } from './children.ts';
 import { eachLimit } from './each-limit.ts';
@@ -16,17 +16,21 @@ const MAX_PORTIONS = 500;
 /** A table that keeps changing under its load is given up after so many new starts. */
 const MAX_RESTARTS = 3;
 
-/** Plans and loads until every table is sealed or failed (`complete`), or the run should go on in another workflow run. */
+/**
+ * Plans and loads until every table is sealed or failed (`complete`), or the run should go on in another workflow run. `first`: the plan of
+ * all tables, when it is made already.
+ */
 export async function load(
   input: FullInput,
   state: LoadState,
   scope: number,
+  first: PlanAnswer | null,
 ): Promise<'complete' | 'yielded' | 'turnover'> {
   const known = new Set(state.failed.map((table) => nameOf(table.ref)));
   let targets: readonly RunTarget[] = input.tables.filter((table) => !known.has(nameOf(table.ref)));
   for (let again = false; targets.length > 0; again = true) {
     state.phase = 'planning';
-    const planned = await plan(input, state, scope, targets, again);
+    const planned = await plan(input, state, scope, targets, again ? 'again' : first);
     state.phase = 'loading';
     show(state);
     const restart: RunTarget[] = [];
@@ -53,16 +57,20 @@ async function plan(
   state: LoadState,
   scope: number,
   targets: readonly RunTarget[],
-  again: boolean,
+  made: PlanAnswer | 'again' | null,
 ): Promise<PlannedTable[]> {
+  const again = made === 'again';
   const planned: PlannedTable[] = [];
   for (let at = 0; at < targets.length; at += PLAN_TABLES) {
     const tables = targets.slice(at, at + PLAN_TABLES);
     const last = Math.min(at + PLAN_TABLES, targets.length);
-    const answer = await bulk.planTables.executeWithOptions(
-      { summary: `plan tables ${at + 1} to ${last} of ${targets.length}` },
-      [{ ...ends(input), scope, tables, again }],
-    );
+    const answer =
+      made !== null && made !== 'again'
+        ? made
+        : await bulk.planTables.executeWithOptions(
+            { summary: `plan tables ${at + 1} to ${last} of ${targets.length}` },
+            [{ ...ends(input), scope, tables, again }],
+          );
     planned.push(...answer.planned);
     startTables(state, answer.planned, answer.kept);
     if (!input.resume && !again)

@@ -222,6 +222,18 @@ export type ProgressTable = TableRef & {
 /** Heartbeat details of a bulk activity: what it has brought of the table it works on, which the workflow does not know of yet. */
 export type LoadHeartbeat = { readonly table: TableRef; readonly rows: number; readonly bytes: number };
 
+/** Heartbeat details of a capture: what has become durable since its activity began, and how far it is behind. `at`: ms, commit time at the source. */
+export type StreamHeartbeat = {
+  readonly stream: {
+    readonly rows: Omit<RowCounts, 'loaded'>;
+    readonly position: string;
+    readonly at: number | null;
+    readonly pending: number;
+    readonly behindBytes: number | null;
+    readonly logHoursLeft: number | null;
+  };
+};
+
 // Short workflows that the API starts: they run where the databases can be reached.
 
 export type TestInput = { readonly side: Side; readonly params: SealedParams };

@@ -34,7 +34,17 @@ export function fakeActivities(world: World): BulkActivities {
   const call = (name: string): void => {
     world.calls.push(name);
   };
-  return {
+  const activities: BulkActivities = {
+    startFull: async (input) => {
+      const began = await activities.beginFull(input);
+      return { began, plan: await activities.planTables({ ...input, scope: began.scope, again: false }) };
+    },
+    placeTables: async (input) => {
+      await activities.journalTables(input);
+      const failed = await activities.promoteTables(input);
+      await activities.endFull(input);
+      return failed;
+    },
     beginFull: async ({ tables }: BeginInput) => {
       call('beginFull');
       await world.onBegin();
@@ -114,4 +124,5 @@ export function fakeActivities(world: World): BulkActivities {
     endFull: async (_input: AbandonInput) => call('endFull'),
     abandonFull: async (_input: AbandonInput) => call('abandonFull'),
   };
+  return activities;
 }

@@ -248,9 +248,10 @@ describe('cancel', () => {
     const activities = fakeActivities(world);
     const own = await startHarness(where(), {
       ...activities,
-      promoteTables: async (input) => {
+      placeTables: async (input) => {
+        await activities.journalTables(input);
         await held.wait;
-        return activities.promoteTables(input);
+        return activities.placeTables(input);
       },
     });
     try {

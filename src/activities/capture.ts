@@ -1,0 +1,320 @@
+import { cancellationSignal, log } from '@temporalio/activity';
+import type { Applied, Applier, ClaimedScope, Followed } from '../drivers/apply.ts';
+import type { Capture, LogEvent } from '../drivers/changes.ts';
+import { isPermanent, Misconfigured } from '../drivers/errors.ts';
+import type { Position, TableError, TableRef } from '../drivers/model.ts';
+import type { RowCounts, StreamHeartbeat } from '../workflows/messages.ts';
+import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
+import { slotName, sourceName } from './names.ts';
+
+/** A table that leaves the stream, because a user said so. */
+export type Leaving = {
+  readonly ref: TableRef;
+  readonly target: { readonly database: string; readonly table: string };
+  readonly state: 'paused' | 'skipped';
+};
+
+export type SliceInput = Sealed & {
+  readonly pipeline: string;
+  readonly run: number;
+  readonly scope: number;
+  readonly databases: readonly string[];
+  /** `written`: up to the log's end as it is at the beginning. `forever`: until the activity is cancelled, or `seconds` have passed. */
+  readonly until: 'written' | 'forever';
+  readonly seconds: number;
+  /** `alter`: a changed structure is brought to the copy where that is exact; `leave`: its table leaves the stream and waits. */
+  readonly structures: 'alter' | 'leave';
+  readonly leaving: readonly Leaving[];
+};
+
+/** How a slice ended. Stored in history: add fields, never rename. */
+export type SliceAnswer = {
+  readonly rows: Omit<RowCounts, 'loaded'>;
+  /** What every destination database holds. */
+  readonly position: string;
+  /** Commit time at the source of the last change that is applied, ms; null: none was. */
+  readonly at: number | null;
+  /** Tables that left the stream in this slice and must be loaded again. */
+  readonly left: readonly { readonly ref: TableRef; readonly error: TableError }[];
+  readonly altered: readonly { readonly ref: TableRef; readonly change: string }[];
+  /** Followed tables whose rows may still be newer than the stream; at most 1,000. */
+  readonly behind: readonly TableRef[];
+  readonly followed: number;
+};
+
+/** A change is written at the latest this long after it was read, when the stream follows on. */
+const LATENCY_MS = 100;
+/** A source may let go of what has been durable for this long: a destination that acknowledges before it has written may lose seconds. */
+const RELEASE_AFTER_MS = 10_000;
+
+export function captureActivities(connections: Connections) {
+  return {
+    /**
+     * Follows the log for one scope (EXACTNESS.md §5–7): claims it, so that an earlier attempt can write no more, and applies whole source
+     * transactions with the checkpoint. A repeated call goes on from what is durable. Cancelled, it writes what it has and answers as usual.
+     */
+    async captureSlice(input: SliceInput): Promise<SliceAnswer> {
+      return connections.withEnds(input, (ends) => slice(ends, input), { graceMs: 10_000 });
+    },
+  };
+}
+
+type Counts = { inserted: number; updated: number; deleted: number; parked: number };
+type Slice = {
+  readonly input: SliceInput;
+  readonly counts: Counts;
+  readonly left: { ref: TableRef; error: TableError }[];
+  readonly altered: { ref: TableRef; change: string }[];
+  readonly stop: AbortSignal;
+};
+
+async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
+  if (!ends.source.capture)
+    throw new Misconfigured(
+      'This source captures no changes.',
+      'Use a type that does, or unset `capture`; then run a full extract.',
+    );
+  const over = new AbortController();
+  const timer = setTimeout(() => over.abort(), input.seconds * 1000);
+  const state: Slice = {
+    input,
+    counts: { inserted: 0, updated: 0, deleted: 0, parked: 0 },
+    left: [],
+    altered: [],
+    stop: AbortSignal.any([over.signal, cancellationSignal()]),
+  };
+  try {
+    // A changed structure ends a pass: the next one reads with the new structure, or without the table.
+    for (;;) {
+      const pass = await follow(ends, state);
+      if (pass !== 'again') return { ...pass, rows: state.counts, left: state.left, altered: state.altered };
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+type Pass = Pick<SliceAnswer, 'position' | 'at' | 'behind' | 'followed'>;
+
+/** One reader of the log from the durable position on. `again`: a structure was dealt with. */
+async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
+  const { source, destination } = ends;
+  const { input } = state;
+  const claim = await at('destination', () =>
+    destination.claimScope(input.databases, input.pipeline, input.scope, input.run),
+  );
+  let tables = await at('destination', () => destination.followed(input.databases, input.pipeline, input.scope));
+  tables = await leave(ends, claim, input.leaving, tables);
+  // Keyless tables are exact after a load and not followed (EXACTNESS.md §10, `keyless_delta` = skip).
+  const followed = tables.filter((table) => table.table.key.length > 0);
+  const reached = (position: Position, goal: Position): boolean => source.reached(position, goal);
+  const from = smallest(claim, reached);
+  const capture = await at('source', async () =>
+    source.capture?.(
+      {
+        pipeline: sourceName(input.pipeline),
+        name: slotName(input.pipeline, input.scope),
+        slot: claim.slot,
+        identity: claim.identity,
+        from,
+        tables: followed.map((table) => ({ table: table.table, skip: skipped(claim, table, from) })),
+        until: input.until,
+      },
+      state.stop,
+    ),
+  );
+  if (!capture) throw new Error('unreachable: checked above');
+  await using reader = capture;
+  await using applier = await at('destination', () =>
+    destination.apply({
+      claim,
+      tables: followed,
+      capture: reader,
+      reached,
+      written: () => source.written(),
+      signal: AbortSignal.any([]),
+    }),
+  );
+  const release = releaser(reader, from);
+  try {
+    const changed = await pump(state, reader, applier, release, () => report(ends, state, claim, applier));
+    await at('destination', () => applier.flush());
+    if (changed) {
+      await restructure(ends, state, claim, followed[changed.table] as Followed, changed, applier.durable);
+      return 'again';
+    }
+  } finally {
+    add(state.counts, applier.applied);
+  }
+  await release(applier.durable);
+  const behind = followed.filter((table, index) => table.aheadUntil !== null && !applier.caughtUp.has(index));
+  return {
+    position: applier.durable,
+    at: applier.durableAt,
+    behind: behind.slice(0, 1000).map((table) => table.ref),
+    followed: followed.length,
+  };
+}
+
+type Changed = Extract<LogEvent, { kind: 'structure' }>;
+
+/** Moves events into the applier until the log's end, the signal, or a changed structure. Reads ahead by one piece while the destination writes. */
+async function pump(
+  state: Slice,
+  capture: Capture,
+  applier: Applier,
+  release: (durable: Position) => Promise<void>,
+  report: () => Promise<void>,
+): Promise<Changed | null> {
+  const events = capture.events();
+  let since = 0;
+  let reported = 0;
+  let next = events.next();
+  next.catch(() => {});
+  const write = async (): Promise<void> => {
+    await at('destination', () => applier.flush());
+    since = 0;
+    await at('source', () => release(applier.durable));
+  };
+  try {
+    for (;;) {
+      const piece = await Promise.race([next, tick(since === 0 ? 1_000 : LATENCY_MS - (Date.now() - since))]);
+      if (Date.now() - reported > 1_000) {
+        reported = Date.now();
+        await report();
+      }
+      if (piece === 'tick') {
+        if (since !== 0) await write();
+        continue;
+      }
+      if (piece.done) return null;
+      const changed = piece.value.findIndex((event) => event.kind === 'structure');
+      const whole = changed < 0 ? piece.value : piece.value.slice(0, changed);
+      if (changed >= 0) {
+        await at('destination', () => applier.take(whole));
+        return piece.value[changed] as Changed;
+      }
+      next = events.next();
+      next.catch(() => {});
+      await at('destination', () => applier.take(whole));
+      const last = whole.at(-1);
+      if (last?.kind === 'progress' && last.atEnd) await write();
+      else if (since === 0 && whole.length > 0) since = Date.now();
+      else if (since !== 0 && Date.now() - since >= LATENCY_MS && state.input.until === 'forever') await write();
+    }
+  } catch (error) {
+    // Asked to stop: what is whole is written by the caller.
+    if (state.stop.aborted) return null;
+    throw error;
+  } finally {
+    void events.return(undefined).catch(() => {});
+  }
+}
+
+async function tick(ms: number): Promise<'tick'> {
+  await new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)).unref());
+  return 'tick';
+}
+
+/** Where the log must be read from. Positions of one scope's databases are ordered: each is a boundary of the same stream. */
+function smallest(claim: ClaimedScope, reached: (position: Position, goal: Position) => boolean): Position {
+  const positions = claim.databases.map((row) => row.position);
+  const first = positions.find((one) => positions.every((other) => reached(other, one)));
+  if (first === undefined) throw new Error('The positions of the destination databases are not of one stream.');
+  return first;
+}
+
+/** What the table holds already: its own beginning, and what its database has applied while another one lags behind. */
+function skipped(claim: ClaimedScope, table: Followed, from: Position): Position[] {
+  const own = claim.databases.find((row) => row.database === table.target.database)?.position;
+  return [...(table.followFrom ? [table.followFrom] : []), ...(own !== undefined && own !== from ? [own] : [])];
+}
+
+/** Takes tables out of the stream that users paused or skipped; returns the others. */
+async function leave(
+  { destination }: Ends,
+  claim: ClaimedScope,
+  leaving: readonly Leaving[],
+  tables: readonly Followed[],
+): Promise<Followed[]> {
+  const going = tables.flatMap((table) => {
+    const found = leaving.find((one) => one.ref.schema === table.ref.schema && one.ref.name === table.ref.name);
+    return found ? [{ id: table.id, database: table.target.database, state: found.state, error: null }] : [];
+  });
+  if (going.length > 0) await at('destination', () => destination.leave(claim, going));
+  return tables.filter((table) => !going.some((one) => one.id === table.id));
+}
+
+/** Brings a changed structure to the copy, or takes the table out of the stream. */
+async function restructure(
+  { destination }: Ends,
+  state: Slice,
+  claim: ClaimedScope,
+  table: Followed,
+  { now, reason }: Changed,
+  from: Position,
+): Promise<void> {
+  if (now !== null && state.input.structures === 'alter') {
+    try {
+      await at('destination', () => destination.restructure({ claim, table, now, from, alter: true }));
+      state.altered.push({ ref: table.ref, change: reason });
+      return;
+    } catch (error) {
+      if (!isPermanent(error) || error.name === 'Superseded') throw error;
+      log.info('structure change needs a reload', { table: table.ref.name, why: error.message });
+    }
+  }
+  const problem: TableError = {
+    class: 'StructureChanged',
+    message: `The structure of ${table.ref.schema}.${table.ref.name} changed at the source: ${reason}`,
+    action: 'The copy stays as it was before the change; load the table again with syncnew.',
+  };
+  await at('destination', () =>
+    destination.leave(claim, [{ id: table.id, database: table.target.database, state: 'reload', error: problem }]),
+  );
+  state.left.push({ ref: table.ref, error: problem });
+}
+
+/** Lets the source's log go, a set time behind what is durable. */
+function releaser(capture: Capture, from: Position): (durable: Position) => Promise<void> {
+  let waiting: { readonly position: Position; readonly at: number } | null = null;
+  let released: Position | null = null;
+  return async (durable) => {
+    if (released === null) {
+      released = from;
+      await capture.acknowledge(from);
+    }
+    if (waiting && Date.now() - waiting.at >= RELEASE_AFTER_MS) {
+      released = waiting.position;
+      waiting = null;
+      await capture.acknowledge(released);
+    }
+    if (!waiting && durable !== released) waiting = { position: durable, at: Date.now() };
+  };
+}
+
+function add(counts: Counts, applied: readonly Applied[]): void {
+  for (const one of applied) {
+    counts.inserted += one.inserted;
+    counts.updated += one.updated;
+    counts.deleted += one.deleted;
+    counts.parked += one.parked;
+  }
+}
+
+/** Tells the live state of the stream by heartbeat. */
+async function report({ source }: Ends, state: Slice, claim: ClaimedScope, applier: Applier): Promise<void> {
+  const counts = { ...state.counts };
+  add(counts, applier.applied);
+  const kept = await source.logState(claim.slot, applier.durable).catch(() => null);
+  beat({
+    stream: {
+      rows: counts,
+      position: applier.durable,
+      at: applier.durableAt,
+      pending: applier.pending,
+      behindBytes: kept?.bytes ?? null,
+      logHoursLeft: kept?.hoursLeft ?? null,
+    },
+  } satisfies StreamHeartbeat);
+}

@@ -1,0 +1,94 @@
+import type { Capture, LogEvent } from './changes.ts';
+import type { TableId, Target } from './destination.ts';
+import type { Position, Table, TableError, TableRef } from './model.ts';
+
+/** What a destination needs to follow a scope, and what it answers. Types only; part of the contract in `destination.ts`. */
+
+/** A scope in the hands of one attempt. */
+export type ClaimedScope = {
+  readonly pipeline: string;
+  readonly scope: number;
+  readonly run: number;
+  readonly slot: string;
+  readonly identity: string;
+  /** By name. They may stand at different positions; the smallest is where the log must be read from. */
+  readonly databases: readonly {
+    readonly database: string;
+    readonly token: number;
+    readonly seq: number;
+    readonly position: Position;
+    readonly ordinal: number;
+  }[];
+};
+
+/** A table that a scope writes. */
+export type Followed = {
+  readonly id: TableId;
+  readonly ref: TableRef;
+  readonly target: Target;
+  /** The name that changes are written to: the live table, or a shadow. */
+  readonly place: string;
+  readonly load: number;
+  /** The structure that is valid at the checkpoint of its database. */
+  readonly table: Table;
+  /** Where its copy began; null: with the scope. */
+  readonly followFrom: Position | null;
+  /** Up to here its rows may be newer than the stream; null: they are not. */
+  readonly aheadUntil: Position | null;
+  readonly options: { readonly history: boolean };
+};
+
+export type ApplyRequest = {
+  readonly claim: ClaimedScope;
+  readonly tables: readonly Followed[];
+  readonly capture: Capture;
+  /** `Source.reached` and `Source.written`. */
+  readonly reached: (position: Position, goal: Position) => boolean;
+  readonly written: () => Promise<Position>;
+  readonly signal: AbortSignal;
+};
+
+/** What has been applied since the attempt began, by table index: only what is durable. */
+export type Applied = {
+  readonly inserted: number;
+  readonly updated: number;
+  readonly deleted: number;
+  readonly parked: number;
+};
+
+/**
+ * Applies events in log order (EXACTNESS.md §6): folds them per table and key and writes whole source transactions together with the
+ * checkpoint, several in one destination transaction. After any error the attempt is over; a new claim finds what is durable.
+ */
+export interface Applier extends AsyncDisposable {
+  /** Takes a piece. Returns early while a write is under way in the background; waits only when a second batch is full. */
+  take(events: readonly LogEvent[]): Promise<void>;
+  /** Writes all whole transactions taken so far, and moves every database's checkpoint to the last commit or progress position. */
+  flush(): Promise<void>;
+  /** What every database holds. */
+  readonly durable: Position;
+  /** Commit time at the source of the last transaction that is durable; null: none yet. */
+  readonly durableAt: number | null;
+  /** Changes taken and not durable yet. */
+  readonly pending: number;
+  /** By table index; changes of tables that have passed `aheadUntil` show in `caughtUp`. */
+  readonly applied: readonly Applied[];
+  /** Tables (by index) whose rows are no newer than the stream any more. */
+  readonly caughtUp: ReadonlySet<number>;
+}
+
+/** A table's next structure. `alter`: what changed is brought to the copy first (journalled DDL); false: the copy has it already. */
+export type Restructure = {
+  readonly claim: ClaimedScope;
+  readonly table: Followed;
+  readonly now: Table;
+  readonly from: Position;
+  readonly alter: boolean;
+};
+
+export type LeavingTable = {
+  readonly id: TableId;
+  readonly database: string;
+  readonly state: 'paused' | 'skipped' | 'reload' | 'error';
+  readonly error: TableError | null;
+};
