@@ -15,8 +15,8 @@ const DAY = 86_400;
 const REACH = 16 * 3600;
 /** 1 July 1970. */
 const JULY = 181 * DAY;
-/** A week without any flagged day happens only where a zone left that day out, which none did twice within a month. */
-const DAYS_AHEAD = 31;
+/** Today to the same day in two weeks: a zone may leave out the one flagged day of a week, but not of two in a row. */
+const DAYS_AHEAD = 15;
 
 type Clock = {
   /** Local time minus UTC at an instant. */
