@@ -163,8 +163,18 @@ export interface Destination extends AsyncDisposable {
     tables: readonly { readonly id: TableId; readonly load: number }[],
   ): Promise<void>;
 
-  /** Puts the shadow in place of the live table by journalled renames and gives the table to `scope`; finishes what a crash left half done. */
-  promote(database: string, run: number, scope: number, id: TableId, load: number): Promise<void>;
+  /**
+   * Puts the shadow in place of the live table by journalled renames and gives the table to `scope`; finishes what a crash left half done.
+   * `followFrom`: `scope` follows the table from there on (hand-over of a side stream), stored in the transaction that clears the journal.
+   */
+  promote(
+    database: string,
+    run: number,
+    scope: number,
+    id: TableId,
+    load: number,
+    followFrom?: Position,
+  ): Promise<void>;
 
   /** Drops shadows, chunk rows and unpromoted `_flow_tables` entries of a cancelled or failed run; live tables are untouched. */
   abandon(database: string, pipeline: string, run: number): Promise<void>;

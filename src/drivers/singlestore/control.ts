@@ -48,6 +48,8 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       live: 'number',
       run: 'number',
       load_number: 'number',
+      // The load that the live copy came from; 0 in rows of versions that did not know it.
+      live_load: 'number',
       // '' | planning | loading | sealed | journalled | dropping
       load_state: 'word',
       load_scope: 'number',

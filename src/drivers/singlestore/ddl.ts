@@ -14,11 +14,7 @@ const MOST_COLUMNS = 4096;
 export function tableDdl(dialect: Dialect, database: string, name: string, table: Table, inherited: Layout): string {
   checkTable(dialect, table);
   const fallen = fallenToText(dialect, table);
-  const columns = table.columns.map((column) => {
-    const key = table.key.includes(column.name);
-    const type = typeText(dialect, fallen.has(column.name) ? asText(column.type) : column.type, key);
-    return `${quote(column.name)} ${type} ${column.nullable && !key ? 'null' : 'not null'}`;
-  });
+  const columns = table.columns.map((column) => definition(dialect, table, column, column.name, fallen));
   return dialect.createTable({
     database,
     name,
@@ -28,6 +24,17 @@ export function tableDdl(dialect: Dialect, database: string, name: string, table
     rowstore: false,
     ifMissing: false,
   });
+}
+
+/** The definition of one column of a table, under a name of its own. */
+export function columnText(dialect: Dialect, table: Table, column: Column, name: string): string {
+  return definition(dialect, table, column, name, fallenToText(dialect, table));
+}
+
+function definition(dialect: Dialect, table: Table, column: Column, name: string, fallen: ReadonlySet<string>): string {
+  const key = table.key.includes(column.name);
+  const type = typeText(dialect, fallen.has(column.name) ? asText(column.type) : column.type, key);
+  return `${quote(name)} ${type} ${column.nullable && !key ? 'null' : 'not null'}`;
 }
 
 /** A type in the destination's words. String keys compare bytewise (EXACTNESS.md §8). */

@@ -1,10 +1,13 @@
 import type { Destination, OpenDestination } from '../destination.ts';
 import { abandon, fail, remove } from './abandon.ts';
+import { apply } from './apply.ts';
 import { loadChunk } from './chunk-load.ts';
 import { claimChunk } from './chunks.ts';
+import { claimScope } from './claim.ts';
 import { connect, destroy, type Observe, rows, type Session } from './connection.ts';
 import { prepare } from './control.ts';
 import { dialectOf, type Product } from './dialect.ts';
+import { leave, readFollowed } from './followed.ts';
 import { checkDatabaseName } from './names.ts';
 import { readAddress } from './params.ts';
 import { plan } from './plan.ts';
@@ -12,6 +15,7 @@ import { closePool, createPool, type Pool, withSession } from './pool.ts';
 import { preflight } from './preflight.ts';
 import { journal, promote } from './promote.ts';
 import { readRecords, readRun } from './records.ts';
+import { restructure } from './restructure.ts';
 import { createScope, dropScope, readScopes } from './scopes.ts';
 import { seal } from './seal.ts';
 
@@ -61,8 +65,14 @@ function assemble(pool: Pool, server: Destination['server'], close: () => void):
     fail: (database, pipeline, run, ref, target, error) =>
       use((session) => fail(session, database, pipeline, run, ref, target, error)),
     journal: (database, run, tables) => use((session) => journal(session, database, run, tables)),
-    promote: (database, run, scope, id, load) => use((session) => promote(session, database, run, scope, id, load)),
+    promote: (database, run, scope, id, load, followFrom) =>
+      use((session) => promote(session, database, run, scope, id, load, followFrom)),
     abandon: (database, pipeline, run) => use((session) => abandon(session, database, pipeline, run)),
+    claimScope: (databases, pipeline, scope, run) => claimScope(pool, databases, pipeline, scope, run),
+    followed: (databases, pipeline, scope) => use((session) => readFollowed(session, databases, pipeline, scope)),
+    apply: (request) => apply(pool, request),
+    restructure: (request) => restructure(pool, request),
+    leave: (claim, tables) => leave(pool, claim, tables),
     tables: (database, pipeline) => use((session) => readRecords(session, database, pipeline)),
     runTables: (database, pipeline, run) => use((session) => readRun(session, database, pipeline, run)),
     remove: (database, pipeline) => use((session) => remove(session, database, pipeline)),

@@ -30,6 +30,8 @@ export type Dialect = {
   readonly varcharLength: number;
   /** Longest key in bytes; undefined: not limited by us. */
   readonly keyBytes: number | undefined;
+  /** Whether MODIFY takes a new type; else a new column takes the old one's place (singlestore.md §2). */
+  readonly modifiesColumns: boolean;
   /** Settings of every session. Optional ones may be refused. */
   readonly session: readonly { readonly sql: string; readonly optional: boolean }[];
   createTable(spec: TableSpec): string;
@@ -51,6 +53,7 @@ const SINGLESTORE: Dialect = {
   loadCharset: 'utf8mb4',
   varcharLength: 21_845,
   keyBytes: undefined,
+  modifiesColumns: false,
   // READ COMMITTED is all there is. The rest is unproven on a server (singlestore.md §6) and not needed for exactness.
   session: [
     { sql: "set time_zone = '+00:00'", optional: true },
@@ -78,6 +81,7 @@ function standIn(product: 'MariaDB' | 'MySQL'): Dialect {
     loadCharset: product === 'MariaDB' ? 'binary' : 'utf8mb4',
     varcharLength: 16_383,
     keyBytes: 3072,
+    modifiesColumns: true,
     session: [
       {
         // Strict, so that a value which does not fit is at least a warning, which the load takes as failure; zero dates as on SingleStore.

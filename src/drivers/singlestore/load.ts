@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { ChunkClaim, LoadTarget } from '../destination.ts';
-import type { Batch, ChunkRead } from '../model.ts';
+import type { Batch, ChunkRead, Column } from '../model.ts';
 import { type Answer, destroy, run, type Session, type Wire, wire } from './connection.ts';
 import { isBinary } from './ddl.ts';
 import type { Dialect } from './dialect.ts';
@@ -27,19 +27,29 @@ export type Sent = {
   readonly bytes: number;
 };
 
-/** The LOAD statement of a chunk. Binary columns travel as hex; variables are numbered, so that no column name can meet them. */
+/** The LOAD statement of a chunk. */
 export function loadStatement(
   target: LoadTarget,
   claim: ChunkClaim,
   charset: Dialect['loadCharset'] = 'utf8mb4',
 ): string {
-  const { columns } = target.table;
+  const mark = `${loadMark(claim.id, claim.load, claim.chunk)}${claim.token} */`;
+  const into = table(target.database, shadowName(claim.id, claim.load)).raw;
+  return loadText(mark, into, target.table.columns, target.replace, charset);
+}
+
+/** A LOAD of lines with these columns. Binary columns travel as hex; variables are numbered, so that no column name can meet them. */
+export function loadText(
+  mark: string,
+  into: string,
+  columns: readonly Pick<Column, 'name' | 'type'>[],
+  replace: boolean,
+  charset: Dialect['loadCharset'],
+): string {
   const fields = columns.map((column, i) => (isBinary(column.type) ? `@b${i}` : quote(column.name)));
   const sets = columns.flatMap((column, i) => (isBinary(column.type) ? [`${quote(column.name)} = unhex(@b${i})`] : []));
-  const mark = `${loadMark(claim.id, claim.load, claim.chunk)}${claim.token} */`;
   return (
-    `${mark} load data local infile 'flow.tsv'${target.replace ? ' replace' : ''} into table ` +
-    `${table(target.database, shadowName(claim.id, claim.load)).raw} character set ${charset} ` +
+    `${mark} load data local infile 'flow.tsv'${replace ? ' replace' : ''} into table ${into} character set ${charset} ` +
     `fields terminated by '\\t' escaped by '\\\\' lines terminated by '\\n' (${fields.join(', ')})` +
     (sets.length > 0 ? ` set ${sets.join(', ')}` : '')
   );

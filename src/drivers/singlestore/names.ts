@@ -22,6 +22,11 @@ export function oldName(id: TableId, load: number): string {
   return `_flow_${id}_${load}_old`;
 }
 
+/** Where keys and parts of rows wait for a joined statement. */
+export function stageName(id: TableId): string {
+  return `_flow_${id}_stage`;
+}
+
 /** What all derived tables of a table begin with. */
 export function derivedPrefix(id: TableId): string {
   return `_flow_${id}_`;

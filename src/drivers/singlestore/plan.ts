@@ -155,13 +155,21 @@ async function takeLoads(session: Session, database: string, group: readonly Beg
       }
       const taken = await run(
         session,
-        sql`update ${tables} set [target_table] = ${wanted.target.table}, [run] = ${wanted.run}, [load_number] = ${load}, [load_state] = 'planning', [load_scope] = ${wanted.scope}, [load_shape] = ${wanted.shape}, [load_replace] = ${Number(wanted.replace)}, [load_adopt] = ${Number(wanted.adopt)}, [load_keep] = ${Number(keep)}, [load_started] = ${at}, [load_rows] = 0, [load_bytes] = 0, [load_rules] = null, [load_until] = null where [table_id] = ${id} and [load_number] = ${before.load} and [load_fence] = ${before.fence} and [run] <= ${wanted.run}`,
+        sql`update ${tables} set [target_table] = ${wanted.target.table}, [run] = ${wanted.run}, [live_load] = ${before.live ? before.liveLoad || before.load : 0}, [load_number] = ${load}, [load_state] = 'planning', [load_scope] = ${wanted.scope}, [load_shape] = ${wanted.shape}, [load_replace] = ${Number(wanted.replace)}, [load_adopt] = ${Number(wanted.adopt)}, [load_keep] = ${Number(keep)}, [load_started] = ${at}, [load_rows] = 0, [load_bytes] = 0, [load_rules] = null, [load_until] = null where [table_id] = ${id} and [load_number] = ${before.load} and [load_fence] = ${before.fence} and [run] <= ${wanted.run}`,
       );
       if (taken.affected !== 1) throw new Error(`Another attempt plans ${wanted.ref.schema}.${wanted.ref.name}.`);
     }
     const ids = group.map((begin) => begin.id);
     await run(session, sql`delete from ${table(database, '_flow_chunks')} where [table_id] in (${ids})`);
-    await run(session, sql`delete from ${table(database, '_flow_structures')} where [table_id] in (${ids})`);
+    // The structure of a live copy stays: the copy may be followed again when this load is given up.
+    const kept = group.map(({ before }) => (before?.live ? before.liveLoad || before.load : 0));
+    for (const live of new Set(kept)) {
+      const same = ids.filter((_, i) => kept[i] === live);
+      await run(
+        session,
+        sql`delete from ${table(database, '_flow_structures')} where [table_id] in (${same}) and [load_number] <> ${live}`,
+      );
+    }
   });
 }
 

@@ -49,6 +49,12 @@ export async function withSession<T>(pool: Pool, body: (session: Session) => Pro
   }
 }
 
+/** A connection outside the pool's number, for one holder; it must be destroyed. Closing the pool destroys it, too. */
+export async function openSession(pool: Pool): Promise<Session> {
+  if (pool.closed) throw pool.closed;
+  return fresh(pool);
+}
+
 /** Destroys all connections; statements under way reject with `why`. */
 export function closePool(pool: Pool, why: Error): void {
   pool.closed ??= why;
@@ -65,6 +71,10 @@ async function take(pool: Pool): Promise<Session> {
     if (kept.session.lost === undefined && Date.now() - kept.since < IDLE_MS) return kept.session;
     drop(pool, kept.session);
   }
+  return fresh(pool);
+}
+
+async function fresh(pool: Pool): Promise<Session> {
   const session = await connect(pool.address, pool.observe);
   for (const other of pool.open) if (other.lost !== undefined) pool.open.delete(other);
   pool.open.add(session);

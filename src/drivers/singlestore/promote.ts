@@ -1,5 +1,6 @@
 import type { TableId } from '../destination.ts';
 import { DestinationRejected, Superseded } from '../errors.ts';
+import type { Position } from '../model.ts';
 import { rows, run, type Session, transaction } from './connection.ts';
 import { now } from './control.ts';
 import { oldName, shadowName } from './names.ts';
@@ -70,12 +71,13 @@ export async function promote(
   scope: number,
   id: TableId,
   load: number,
+  followFrom: Position | null = null,
 ): Promise<void> {
   const registered = await readLoad(session, database, id, load);
   if (registered.run !== runNumber) throw superseded(id, load);
   if (isPromoted(registered)) return;
   let step = await readStep(session, database, id, runNumber, load);
-  if (registered.keep) return finish(session, database, registered, scope);
+  if (registered.keep) return finish(session, database, registered, scope, followFrom);
   await voidClaims(session, database, id, load);
   const shadow = shadowName(id, load);
   const old = oldName(id, load);
@@ -103,7 +105,7 @@ export async function promote(
     throw shadowGone(registered);
   }
   await run(session, sql`drop table if exists ${table(database, old)}`);
-  await finish(session, database, registered, scope);
+  await finish(session, database, registered, scope, followFrom);
 }
 
 /** The announced step of a promotion. */
@@ -141,13 +143,19 @@ async function announce(
   return to;
 }
 
-async function finish(session: Session, database: string, registered: Registered, scope: number): Promise<void> {
+async function finish(
+  session: Session,
+  database: string,
+  registered: Registered,
+  scope: number,
+  followFrom: Position | null,
+): Promise<void> {
   const { id, load, pipeline } = registered;
   const at = now();
   await transaction(session, async () => {
     await run(
       session,
-      sql`update ${table(database, '_flow_tables')} set [scope] = ${scope}, [state] = 'loaded', [live] = 1, [load_state] = '', [load_fence] = [load_fence] + 1, [ahead_until] = [load_until], [follow_from] = null, [rows_total] = [load_rows], [bytes_total] = [load_bytes], [rules] = [load_rules], [started_at] = [load_started], [loaded_at] = ${at}, [error_class] = '', [error_message] = null, [error_action] = null where [table_id] = ${id} and [load_number] = ${load} and [load_state] = 'journalled'`,
+      sql`update ${table(database, '_flow_tables')} set [scope] = ${scope}, [state] = 'loaded', [live] = 1, [live_load] = [load_number], [load_state] = '', [load_fence] = [load_fence] + 1, [ahead_until] = [load_until], [follow_from] = ${followFrom}, [rows_total] = [load_rows], [bytes_total] = [load_bytes], [rules] = [load_rules], [started_at] = [load_started], [loaded_at] = ${at}, [error_class] = '', [error_message] = null, [error_action] = null where [table_id] = ${id} and [load_number] = ${load} and [load_state] = 'journalled'`,
     );
     // An adopted table of another pipeline: that pipeline must never write it again.
     await run(
@@ -157,6 +165,10 @@ async function finish(session: Session, database: string, registered: Registered
     await run(
       session,
       sql`update ${table(database, '_flow_runs')} set [state] = 'loaded', [rows_total] = ${registered.loadRows}, [bytes_total] = ${registered.loadBytes}, [ended_at] = ${at} where [pipeline] = ${pipeline} and [run] = ${registered.run} and [table_id] = ${id}`,
+    );
+    await run(
+      session,
+      sql`delete from ${table(database, '_flow_structures')} where [table_id] = ${id} and [load_number] <> ${load}`,
     );
     await run(
       session,

@@ -16,6 +16,8 @@ export type Registered = {
   readonly live: boolean;
   readonly run: number;
   readonly load: number;
+  /** The load that the live copy came from; 0: not known. */
+  readonly liveLoad: number;
   readonly loadState: string;
   readonly loadScope: number;
   readonly shape: string;
@@ -99,6 +101,7 @@ function registered(row: Row): Registered {
     live: Number(row['live']) === 1,
     run: Number(row['run']),
     load: Number(row['load_number']),
+    liveLoad: Number(row['live_load']),
     loadState: String(row['load_state']),
     loadScope: Number(row['load_scope']),
     shape: String(row['load_shape'] ?? ''),

@@ -1,0 +1,98 @@
+import type { LogEvent } from '../changes.ts';
+import { endTransaction, foldChange, foldTruncate, newFold, type TableFold } from './fold.ts';
+
+/** Source transactions on their way into one destination transaction, folded as they come. */
+export type Batch = {
+  /** By table index. */
+  readonly folds: (TableFold | undefined)[];
+  readonly touched: number[];
+  /** Folds whose rows changed keys in the source transaction that goes on. */
+  readonly moved: Set<TableFold>;
+  changes: number;
+  bytes: number;
+  transactions: number;
+};
+
+/** A batch is written when it holds so much. Larger ones fold better and cost memory and latency; measured in docs/destination.md. */
+const BATCH_BYTES = 16 * 1024 * 1024;
+const BATCH_CHANGES = 50_000;
+/** Each may need its staging table, and SingleStore takes 1,024 tables in a transaction (EXACTNESS.md §6). */
+const BATCH_TABLES = 440;
+/** What a change takes besides its bytes. */
+const CHANGE_BYTES = 128;
+
+/** An empty batch. `rest`: the source transaction of this one goes on in it. */
+export function newBatch(tables: number, rest?: Batch): Batch {
+  const batch: Batch = {
+    folds: new Array<TableFold | undefined>(tables).fill(undefined),
+    touched: [],
+    moved: new Set(),
+    changes: 0,
+    bytes: 0,
+    transactions: 0,
+  };
+  if (!rest) return batch;
+  for (const index of rest.touched) {
+    const before = rest.folds[index];
+    if (before === undefined || before.moved === null) continue;
+    const fold = foldOf(batch, index);
+    fold.moved = before.moved;
+    batch.moved.add(fold);
+  }
+  return batch;
+}
+
+/** Folds one event; returns its table's index, -1 for events without one. */
+export function foldEvent(batch: Batch, event: LogEvent): number {
+  switch (event.kind) {
+    case 'insert':
+    case 'update':
+    case 'delete': {
+      const fold = batch.folds[event.table] ?? foldOf(batch, event.table);
+      foldChange(fold, event);
+      if (event.oldKey !== null) batch.moved.add(fold);
+      batch.changes++;
+      batch.bytes += bytesOf(event);
+      return event.table;
+    }
+    case 'truncate':
+      foldTruncate(foldOf(batch, event.table));
+      batch.changes++;
+      return event.table;
+    default:
+      return -1;
+  }
+}
+
+/** The source transaction has ended. */
+export function endOfTransaction(batch: Batch): void {
+  batch.transactions++;
+  if (batch.moved.size === 0) return;
+  for (const fold of batch.moved) endTransaction(fold);
+  batch.moved.clear();
+}
+
+/** Whether it is time to write. */
+export function isFull(batch: Batch): boolean {
+  return isMuch(batch.changes, batch.bytes) || batch.touched.length >= BATCH_TABLES;
+}
+
+/** Whether so many changes are worth a write. */
+export function isMuch(changes: number, bytes: number): boolean {
+  return changes >= BATCH_CHANGES || bytes >= BATCH_BYTES;
+}
+
+/** Memory that an event keeps; 0 for events without a change. */
+export function bytesOf(event: LogEvent): number {
+  if (event.kind !== 'insert' && event.kind !== 'update' && event.kind !== 'delete') return 0;
+  return event.to - event.from + event.key.length + CHANGE_BYTES;
+}
+
+function foldOf(batch: Batch, index: number): TableFold {
+  const present = batch.folds[index];
+  if (present) return present;
+  const fold = newFold();
+  batch.folds[index] = fold;
+  batch.touched.push(index);
+  return fold;
+}

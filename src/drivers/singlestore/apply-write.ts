@@ -1,0 +1,232 @@
+import type { ClaimedScope } from '../apply.ts';
+import type { Capture } from '../changes.ts';
+import { DestinationRejected, StructureChanged } from '../errors.ts';
+import type { Batch, ChunkRead, Position } from '../model.ts';
+import { keyLines, partLines, plainLines, type Sorted, sorted, wholeLines } from './apply-lines.ts';
+import { lost } from './claim.ts';
+import { rows, run, type Session } from './connection.ts';
+import { countedLoad, rejection } from './counted-load.ts';
+import { isEmpty, type TableFold } from './fold.ts';
+import type { Pool } from './pool.ts';
+import { sql, table } from './sql.ts';
+import { ensureStages, type Writing } from './stage.ts';
+
+/** One destination database in the hands of an applier. */
+export type Applied = {
+  readonly database: string;
+  readonly session: Session;
+  readonly token: number;
+  seq: number;
+  ordinal: number;
+  /** What is durable here. */
+  position: Position;
+  /** Staging tables that are known to be there, by table index. */
+  readonly staged: Set<number>;
+  /** Tables that the open transaction has read again, with the position up to which they are ahead of the stream. */
+  readonly reread: Map<number, Position>;
+  /** Names of the tables that the open transaction has written; null: none is open. */
+  open: Set<string> | null;
+};
+
+/** What a write puts into one database. */
+export type Part = {
+  readonly folds: readonly { readonly index: number; readonly writing: Writing; readonly fold: TableFold }[];
+  /** Whole source transactions in it; 0: parts of one that goes on. */
+  readonly end: { readonly position: Position; readonly transactions: number } | null;
+};
+
+/** What a write needs besides. */
+export type Means = {
+  readonly pool: Pool;
+  readonly claim: ClaimedScope;
+  readonly capture: Capture;
+  readonly written: () => Promise<Position>;
+  readonly signal: AbortSignal;
+  /** What the transaction which ends at the position says of its tables: caught up, or ahead again. */
+  readonly mark: (database: string, position: Position, reread: ReadonlyMap<number, Position>) => Marks;
+};
+
+/** Statements on `_flow_tables`, and what follows from them once they are durable. */
+export type Marks = { readonly statements: readonly string[]; readonly settle: () => void };
+
+/** Tables that one transaction may write on SingleStore (singlestore.md §4), with room for what the server counts besides. */
+const MOST_TABLES = 1000;
+
+/**
+ * Writes a part. The first part of a transaction begins with the fence, the last one ends with the position and the commit; an error leaves the
+ * transaction to the caller, who destroys the session.
+ */
+export async function writePart(to: Applied, part: Part, means: Means): Promise<void> {
+  const { session, database } = to;
+  const { claim } = means;
+  const work = part.folds.filter(({ fold }) => !isEmpty(fold)).map((one) => ({ ...one, states: sorted(one.fold) }));
+  const staging = work.filter(({ index, states }) => !to.staged.has(index) && needsStage(states));
+  if (staging.length > 0) {
+    await ensureStages(
+      means.pool,
+      staging.map(({ writing }) => writing),
+    );
+    for (const { index } of staging) to.staged.add(index);
+  }
+  const fenced = to.open !== null;
+  to.open ??= new Set();
+  countTables(to.open, work, means.pool);
+  if (!fenced) {
+    await run(session, 'begin');
+    await fence(to, claim, part.end);
+  }
+  const again = new Map<number, { readonly writing: Writing; readonly keys: readonly string[] }>();
+  for (const { index, writing, fold, states } of work) {
+    const keys = await writeTable(session, writing, fold, states, means.signal);
+    if (keys.length > 0) again.set(index, { writing, keys });
+  }
+  if (again.size > 0) {
+    for (const [index, { writing, keys }] of again) await reread(session, index, writing, keys, means);
+    // Taken after the rows were read: they can't be newer.
+    const written = await means.written();
+    for (const index of again.keys()) to.reread.set(index, written);
+  }
+  if (part.end === null) return;
+  const marks = means.mark(database, part.end.position, to.reread);
+  for (const statement of marks.statements) await run(session, statement);
+  if (fenced) await moveTo(to, claim, part.end);
+  await run(session, 'commit');
+  to.open = null;
+  to.position = part.end.position;
+  to.ordinal += part.end.transactions;
+  to.reread.clear();
+  marks.settle();
+}
+
+/** The first statement of every transaction: it locks the checkpoint row, and another attempt's claim shows. */
+async function fence(to: Applied, claim: ClaimedScope, end: Part['end']): Promise<void> {
+  const place = end ? sql`, [position] = ${end.position}, [ordinal] = ${to.ordinal + end.transactions}` : '';
+  const fenced = await run(
+    to.session,
+    `${sql`update ${table(to.database, '_flow_checkpoints')} set [seq] = ${to.seq + 1}`}${place}${sql` where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [token] = ${to.token} and [seq] = ${to.seq}`}`,
+  );
+  if (fenced.affected !== 1) throw lost(claim);
+  to.seq++;
+}
+
+/** The position of a transaction that was fenced before its end was known. */
+async function moveTo(to: Applied, claim: ClaimedScope, end: NonNullable<Part['end']>): Promise<void> {
+  const moved = await run(
+    to.session,
+    sql`update ${table(to.database, '_flow_checkpoints')} set [seq] = ${to.seq + 1}, [position] = ${end.position}, [ordinal] = ${to.ordinal + end.transactions} where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [token] = ${to.token} and [seq] = ${to.seq}`,
+  );
+  if (moved.affected !== 1) throw lost(claim);
+  to.seq++;
+}
+
+/** Writes one table's states; returns the keys whose rows have to be read from the source. No row stays under those. */
+async function writeTable(
+  session: Session,
+  writing: Writing,
+  fold: TableFold,
+  states: Sorted,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const { gone, reread: unknown, parts, whole } = states;
+  if (fold.emptied) await run(session, writing.emptyTable);
+  const deleted = unknown.length === 0 ? gone : gone.concat(unknown);
+  if (deleted.length > 0) {
+    await load(session, writing, writing.loadKeys, () => keyLines(deleted), undefined, signal);
+    await run(session, writing.deleteStaged);
+    await run(session, writing.emptyStage);
+  }
+  let absent: string[] = [];
+  if (parts.length > 0) {
+    await load(
+      session,
+      writing,
+      writing.loadParts,
+      () => partLines(writing, parts),
+      () => plainLines(parts),
+      signal,
+    );
+    const found = await rows(session, writing.findAbsent);
+    absent = found.map((row) => (parts[Number(row['n'])] as readonly [string, unknown])[0]);
+    await run(session, writing.updateStaged);
+    await run(session, writing.emptyStage);
+  }
+  if (whole > 0) {
+    const lines = () => wholeLines(fold, whole);
+    await load(session, writing, writing.loadRows, lines, lines, signal);
+  }
+  return absent.length === 0 ? unknown : absent.concat(unknown);
+}
+
+/** Reads rows again from the source and writes them whole. Keys without a row there stay deleted. */
+async function reread(
+  session: Session,
+  index: number,
+  writing: Writing,
+  keys: readonly string[],
+  { capture, signal }: Means,
+): Promise<void> {
+  async function* read(): AsyncGenerator<Batch, ChunkRead, undefined> {
+    let count = 0;
+    for (let i = 0; i < keys.length; i += REREAD_KEYS) {
+      const found = yield* capture.reread(index, keys.slice(i, i + REREAD_KEYS));
+      count += found.rows;
+    }
+    return { rows: count, rules: [] };
+  }
+  await load(session, writing, writing.loadRows, read, undefined, signal);
+}
+
+/** Keys per statement at the source (EXACTNESS.md §6). */
+const REREAD_KEYS = 1000;
+
+async function load(
+  session: Session,
+  { followed, loadRows }: Writing,
+  statement: string,
+  lines: () => AsyncGenerator<Batch, ChunkRead, undefined>,
+  rowsAgain: (() => AsyncGenerator<Batch, ChunkRead, undefined>) | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  let refused: string | undefined;
+  const counted = {
+    statement,
+    table: followed.table,
+    replace: true,
+    filled: 'The copy',
+    refuse: (words: string) => {
+      refused = words;
+    },
+  };
+  try {
+    await countedLoad(session, counted, lines(), () => {}, signal);
+  } catch (error) {
+    if (refused === undefined) throw error;
+    if (error instanceof StructureChanged) {
+      if (statement === loadRows) throw error;
+      // Another attempt has made its own.
+      throw new Error(`The staging table of ${followed.ref.schema}.${followed.ref.name} was replaced.`);
+    }
+    throw await rejection(followed.table, 'its changes', refused, rowsAgain, signal);
+  }
+}
+
+function needsStage({ gone, reread: unknown, parts }: Sorted): boolean {
+  return gone.length > 0 || unknown.length > 0 || parts.length > 0;
+}
+
+/** Only a single source transaction can write that many tables: batches end before. */
+function countTables(
+  written: Set<string>,
+  work: readonly { readonly writing: Writing; readonly states: Sorted }[],
+  { dialect }: Pool,
+): void {
+  for (const { writing, states } of work) {
+    written.add(writing.followed.place);
+    if (needsStage(states)) written.add(writing.stage.name);
+  }
+  if (dialect.product === 'SingleStore' && written.size + 2 > MOST_TABLES)
+    throw new DestinationRejected(
+      `A source transaction changes more tables than the ${MOST_TABLES} that a transaction of the destination writes, staging tables included.`,
+      'Load the tables anew with `full`, and follow them in several pipelines.',
+    );
+}

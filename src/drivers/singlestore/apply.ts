@@ -1,0 +1,263 @@
+import type { Applier, ApplyRequest, Applied as Counts } from '../apply.ts';
+import type { LogEvent } from '../changes.ts';
+import type { Position } from '../model.ts';
+import { createAhead } from './apply-ahead.ts';
+import { type Batch, bytesOf, endOfTransaction, foldEvent, isFull, isMuch, newBatch } from './apply-batch.ts';
+import { createStream } from './apply-stream.ts';
+import { type Applied, type Means, writePart } from './apply-write.ts';
+import { openClaimed } from './claim.ts';
+import { destroy } from './connection.ts';
+import type { TableFold } from './fold.ts';
+import type { Pool } from './pool.ts';
+import { explain } from './rejects.ts';
+import { writingOf } from './stage.ts';
+
+/** Databases without changes get their position at least so often. */
+const IDLE_MS = 10_000;
+
+/** Events of a source transaction whose end has not come yet. */
+type Tail = { readonly events: readonly LogEvent[]; readonly from: number };
+
+/**
+ * Begins to apply a claimed scope (contract: `Destination.apply`). Events wait until their source transaction is whole and are folded then, so that
+ * a batch can be written at any time; a transaction that is too large to wait for is written in parts inside one destination transaction.
+ */
+export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier> {
+  const { claim, tables, signal } = request;
+  signal.throwIfAborted();
+  const databases = await openAll(pool, request);
+  const writings = tables.map((followed) => writingOf(pool.dialect, followed));
+  const databaseOfTable = tables.map(({ target }) => databases.get(target.database) as Applied);
+  const ahead = createAhead(tables, request.reached);
+  const stream = createStream([...databases.values()], request.reached);
+  const counts = tables.map(() => ({ inserted: 0, updated: 0, deleted: 0, parked: 0 }));
+  const means: Means = { pool, claim, capture: request.capture, written: request.written, signal, mark: ahead.mark };
+  const wroteAt = new Map([...databases.values()].map((one) => [one, Date.now()]));
+
+  let batch = newBatch(tables.length);
+  let tail: Tail[] = [];
+  let tailChanges = 0;
+  let tailBytes = 0;
+  /** The batch is the beginning of a source transaction that is written in parts. */
+  let large = false;
+  let taken = 0;
+  let settled = 0;
+  let durableAt: number | null = null;
+  let failure: { readonly error: unknown } | undefined;
+  let writing: Promise<void> | undefined;
+  let turn: Promise<unknown> = Promise.resolve();
+  const waiting: { readonly changes: number; readonly folds: readonly ReturnType<typeof countsOf>[] }[] = [];
+
+  const fail = (error: unknown) => {
+    failure ??= { error: explain(signal.aborted ? (signal.reason ?? error) : (pool.closed ?? error)) };
+    for (const { session } of databases.values()) destroy(session);
+  };
+  const check = () => {
+    if (failure) throw failure.error;
+  };
+  const abort = () => fail(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+
+  /** Writes a batch; `ends`: it holds whole transactions only, or the end of a large one. */
+  async function write(closing: Batch, ends: boolean, position: Position, mark: number, at: number | null) {
+    const work: Promise<unknown>[] = [];
+    for (const to of databases.values()) {
+      const mine = closing.touched.filter((index) => databaseOfTable[index] === to);
+      const idle = mine.length === 0 && to.open === null;
+      if (idle && !(ends && stream.isBehind(to, mark) && Date.now() - (wroteAt.get(to) ?? 0) >= IDLE_MS)) continue;
+      const folds = mine.map((index) => {
+        const fold = closing.folds[index];
+        const one = writings[index];
+        if (!fold || !one) throw new Error(`There is no table ${index}.`);
+        return { index, writing: one, fold };
+      });
+      const end = ends ? { position, transactions: closing.transactions } : null;
+      work.push(
+        writePart(to, { folds, end }, means).then(() => {
+          if (end) stream.moved(to, mark);
+          wroteAt.set(to, Date.now());
+        }),
+      );
+    }
+    await all(work);
+    settleCounts(closing, ends);
+    if (ends && at !== null) durableAt = at;
+  }
+
+  /** Counts of parts become durable with the end of their transaction. */
+  function settleCounts({ changes, touched, folds }: Batch, ends: boolean) {
+    waiting.push({ changes, folds: touched.map((index) => countsOf(index, folds[index])) });
+    if (!ends) return;
+    for (const done of waiting.splice(0)) {
+      settled += done.changes;
+      for (const { index, inserted, updated, deleted } of done.folds) {
+        const count = counts[index];
+        if (!count) continue;
+        count.inserted += inserted;
+        count.updated += updated;
+        count.deleted += deleted;
+      }
+    }
+  }
+
+  /** Hands the batch to the background; waits while an earlier one is being written. */
+  async function close(ends: boolean) {
+    const closing = batch;
+    const { position, mark, at } = stream.now;
+    batch = newBatch(tables.length, ends ? undefined : closing);
+    await writing;
+    check();
+    writing = write(closing, ends, position, mark, closing.transactions > 0 ? at : null).catch(fail);
+  }
+
+  /** Takes what waits for its end, because it has come or because it is too much. */
+  function foldTail() {
+    for (const { events, from } of tail) for (let i = from; i < events.length; i++) fold(events[i] as LogEvent);
+    tail = [];
+    tailChanges = 0;
+    tailBytes = 0;
+  }
+
+  function fold(event: LogEvent) {
+    const index = foldEvent(batch, event);
+    if (index >= 0 && stream.watched > 0) stream.touched(databaseOfTable[index] as Applied);
+  }
+
+  async function keep(events: readonly LogEvent[], from: number) {
+    if (from === events.length) return;
+    tail.push({ events, from });
+    for (let i = from; i < events.length; i++) {
+      const event = events[i] as LogEvent;
+      if (isChange(event)) tailChanges++;
+      tailBytes += bytesOf(event);
+    }
+    if (!isMuch(tailChanges, tailBytes)) return;
+    if (batch.transactions > 0) await close(true);
+    large = true;
+    foldTail();
+    await close(false);
+  }
+
+  async function takePiece(events: readonly LogEvent[]): Promise<void> {
+    let end = events.length;
+    if (!large) {
+      while (end > 0 && !endsTransaction(events[end - 1] as LogEvent)) end--;
+      if (end > 0) foldTail();
+    }
+    for (let i = 0; i < end; i++) {
+      const event = events[i] as LogEvent;
+      if (event.kind === 'commit') {
+        stream.reach(event.position, event.at);
+        endOfTransaction(batch);
+        if (large || isFull(batch)) {
+          await close(true);
+          // What follows it in this piece waits for its end again.
+          if (large) {
+            large = false;
+            return takePiece(events.slice(i + 1));
+          }
+        }
+      } else if (event.kind === 'progress') stream.reach(event.position, null);
+      else {
+        fold(event);
+        if (large && isMuch(batch.changes, batch.bytes)) await close(false);
+      }
+    }
+    await keep(events, end);
+  }
+
+  async function flush() {
+    check();
+    if (!large && batch.touched.length > 0) await close(true);
+    await writing;
+    check();
+    const { position, mark, at } = stream.now;
+    const behind = [...databases.values()].filter((to) => to.open === null && stream.isBehind(to, mark));
+    writing = all(
+      behind.map(async (to) => {
+        await writePart(to, { folds: [], end: { position, transactions: 0 } }, means);
+        stream.moved(to, mark);
+        wroteAt.set(to, Date.now());
+      }),
+    ).catch(fail);
+    await writing;
+    check();
+    durableAt = at ?? durableAt;
+  }
+
+  /** Calls take their turns. */
+  function inTurn<T>(body: () => Promise<T>): Promise<T> {
+    const result = turn.then(body);
+    turn = result.catch(() => undefined);
+    return result;
+  }
+
+  return {
+    take: (events) =>
+      inTurn(async () => {
+        check();
+        for (const event of events) if (isChange(event)) taken++;
+        await takePiece(events);
+      }),
+    flush: () => inTurn(flush),
+    get durable() {
+      return stream.durable();
+    },
+    get durableAt() {
+      return durableAt;
+    },
+    get pending() {
+      return taken - settled;
+    },
+    applied: counts as readonly Counts[],
+    caughtUp: ahead.caughtUp,
+    async [Symbol.asyncDispose]() {
+      signal.removeEventListener('abort', abort);
+      failure ??= { error: new Error('The applier was closed.') };
+      for (const { session } of databases.values()) destroy(session);
+      await writing;
+    },
+  };
+}
+
+function endsTransaction({ kind }: LogEvent): boolean {
+  return kind === 'commit' || kind === 'progress';
+}
+
+function isChange({ kind }: LogEvent): boolean {
+  return kind !== 'commit' && kind !== 'progress' && kind !== 'structure';
+}
+
+function countsOf(index: number, fold: TableFold | undefined) {
+  return { index, inserted: fold?.inserted ?? 0, updated: fold?.updated ?? 0, deleted: fold?.deleted ?? 0 };
+}
+
+/** Waits for all, then throws the first failure: nothing goes on in the background after an error. */
+async function all(work: readonly Promise<unknown>[]): Promise<void> {
+  for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
+}
+
+/** A connection of its own for each database; all or none. */
+async function openAll(pool: Pool, { claim }: ApplyRequest): Promise<Map<string, Applied>> {
+  const databases = new Map<string, Applied>();
+  try {
+    for (const { database, token, seq, position, ordinal } of claim.databases) {
+      const session = await openClaimed(pool, claim, database);
+      databases.set(database, {
+        database,
+        session,
+        token,
+        seq,
+        ordinal,
+        position,
+        staged: new Set(),
+        reread: new Map(),
+        open: null,
+      });
+    }
+    return databases;
+  } catch (error) {
+    for (const { session } of databases.values()) destroy(session);
+    throw error;
+  }
+}

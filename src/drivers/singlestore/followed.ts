@@ -1,0 +1,132 @@
+import type { ClaimedScope, Followed, LeavingTable } from '../apply.ts';
+import { DestinationRejected } from '../errors.ts';
+import type { Position, Table } from '../model.ts';
+import { checkClaim } from './claim.ts';
+import { type Row, rows, run, type Session, transaction } from './connection.ts';
+import { isMissing } from './control.ts';
+import { shadowName } from './names.ts';
+import { type Pool, withSession } from './pool.ts';
+import { sql, table } from './sql.ts';
+import { type Registered, readTables } from './tables.ts';
+
+/** The tables that a scope writes (contract: `Destination.followed`), by database and id. */
+export async function readFollowed(
+  session: Session,
+  databases: readonly string[],
+  pipeline: string,
+  scope: number,
+): Promise<Followed[]> {
+  const found: Followed[] = [];
+  for (const database of [...new Set(databases)].sort()) {
+    const registered = await readTables(session, database).catch((error: unknown) => {
+      if (isMissing(error)) return [] as Registered[];
+      throw error;
+    });
+    const mine = registered
+      .filter((row) => row.pipeline === pipeline && (isLive(row, scope) || isShadow(row, scope)))
+      .sort((a, b) => (a.id < b.id ? -1 : 1));
+    if (mine.length === 0) continue;
+    const structures = await newestStructures(
+      session,
+      database,
+      mine.map((row) => row.id),
+    );
+    for (const row of mine) {
+      const live = isLive(row, scope);
+      const load = live ? row.liveLoad || row.load : row.load;
+      const structure = structures.get(`${row.id}/${load}`);
+      if (structure === undefined)
+        throw new DestinationRejected(
+          `The structure of ${row.ref.schema}.${row.ref.name} is not stored at the destination any more.`,
+          'Load the table again.',
+        );
+      const text = (field: 'follow_from' | 'ahead_until' | 'load_until') =>
+        (row.row[field] as Position | null | '') || null;
+      found.push({
+        id: row.id,
+        ref: row.ref,
+        target: { database, table: row.target },
+        place: live ? row.target : shadowName(row.id, row.load),
+        load,
+        table: structure,
+        followFrom: live ? text('follow_from') : null,
+        aheadUntil: live ? text('ahead_until') : text('load_until'),
+        options: { history: false },
+      });
+    }
+  }
+  return found;
+}
+
+/** Takes tables out of a scope (contract: `Destination.leave`); one transaction per database. */
+export async function leave(pool: Pool, claim: ClaimedScope, leaving: readonly LeavingTable[]): Promise<void> {
+  const byDatabase = Map.groupBy(leaving, (one) => one.database);
+  for (const database of [...byDatabase.keys()].sort()) {
+    const tables = table(database, '_flow_tables');
+    await withSession(pool, (session) =>
+      transaction(session, async () => {
+        await checkClaim(session, claim, database);
+        for (const { id, state, error } of byDatabase.get(database) ?? []) {
+          const words = error ?? { class: '', message: '', action: '' };
+          const what = sql`[state] = ${state}, [error_class] = ${words.class}, [error_message] = ${words.message}, [error_action] = ${words.action}`;
+          await run(
+            session,
+            `${sql`update ${tables} set`} ${what} ${sql`where [table_id] = ${id} and [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [live] = 1`}`,
+          );
+          // A shadow that is not followed any more is worth nothing.
+          await run(
+            session,
+            `${sql`update ${tables} set`} ${what}${sql`, [load_state] = 'dropping', [load_fence] = [load_fence] + 1 where [table_id] = ${id} and [pipeline] = ${claim.pipeline} and [load_scope] = ${claim.scope} and [load_state] = 'sealed'`}`,
+          );
+        }
+      }),
+    );
+  }
+}
+
+/** Stores the structure that a table has from a position on; nothing when it is the newest stored already. Part of a guarded transaction. */
+export async function storeStructure(
+  session: Session,
+  followed: Followed,
+  structure: Table,
+  from: Position,
+): Promise<void> {
+  const structures = table(followed.target.database, '_flow_structures');
+  const [newest] = await rows(
+    session,
+    sql`select [serial], [valid_from], [structure] from ${structures} where [table_id] = ${followed.id} and [load_number] = ${followed.load} order by [serial] desc limit 1`,
+  );
+  const text = JSON.stringify(structure);
+  if (newest?.['structure'] === text) return;
+  const serial = newest ? Number(newest['serial']) + 1 : 0;
+  await run(
+    session,
+    sql`insert into ${structures} ([table_id], [load_number], [serial], [valid_from], [structure]) values (${followed.id}, ${followed.load}, ${serial}, ${from}, ${text})`,
+  );
+}
+
+function isLive(row: Registered, scope: number): boolean {
+  return row.live && row.scope === scope && (row.state === 'loaded' || row.state === 'consistent');
+}
+
+/** A load that waits to be put in place; while it does, its scope catches up with the log. */
+function isShadow(row: Registered, scope: number): boolean {
+  return row.loadState === 'sealed' && row.loadScope === scope && !row.keep;
+}
+
+/** By id and load number. A newer structure is stored together with the checkpoint from which it is valid, so the newest one holds. */
+async function newestStructures(
+  session: Session,
+  database: string,
+  ids: readonly string[],
+): Promise<Map<string, Table>> {
+  const newest = new Map<string, Row>();
+  for (const row of await rows(
+    session,
+    sql`select [table_id], [load_number], [serial], [structure] from ${table(database, '_flow_structures')} where [table_id] in (${ids})`,
+  )) {
+    const name = `${row['table_id']}/${row['load_number']}`;
+    if (Number(newest.get(name)?.['serial'] ?? -1) < Number(row['serial'])) newest.set(name, row);
+  }
+  return new Map([...newest].map(([name, row]) => [name, JSON.parse(String(row['structure'])) as Table]));
+}

@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto';
+import type { Followed, Restructure } from '../apply.ts';
+import { StructureChanged } from '../errors.ts';
+import type { Column, ColumnType, Table } from '../model.ts';
+import { checkClaim, openClaimed } from './claim.ts';
+import { destroy, rows, run, type Session, transaction } from './connection.ts';
+import { columnText } from './ddl.ts';
+import type { Dialect } from './dialect.ts';
+import { storeStructure } from './followed.ts';
+import type { Pool } from './pool.ts';
+import { explain } from './rejects.ts';
+import { quote, sql, table } from './sql.ts';
+
+/** What brings a copy from one structure to the next. */
+export type Alteration = {
+  readonly add: readonly Column[];
+  readonly drop: readonly string[];
+  /** Columns whose new type holds every value of the old one, or which may be NULL from now on. */
+  readonly widen: readonly Column[];
+};
+
+/**
+ * Brings a copy to its next structure and stores that (contract: `Destination.restructure`). DDL can't be fenced: it runs on a recorded connection, which
+ * a later claim ends first, and each step is worked out from the columns that are there, so that it may be repeated at any point.
+ */
+export async function restructure(pool: Pool, request: Restructure): Promise<void> {
+  const { claim, table: followed, now, from } = request;
+  const { database } = followed.target;
+  const alteration = request.alter ? alterationOf(followed.table, now) : undefined;
+  const session = await openClaimed(pool, claim, database);
+  try {
+    if (alteration) await alter(session, pool.dialect, request, alteration);
+    await transaction(session, async () => {
+      await checkClaim(session, claim, database);
+      await storeStructure(session, followed, now, from);
+    });
+  } catch (error) {
+    throw explain(pool.closed ?? error);
+  } finally {
+    destroy(session);
+  }
+}
+
+/** Compares two structures; `StructureChanged` where rows that are there would not be those of the source afterwards. */
+export function alterationOf(before: Table, now: Table): Alteration {
+  const name = `${now.ref.schema}.${now.ref.name}`;
+  const old = new Map(before.columns.map((column) => [column.name.toLowerCase(), column]));
+  const names = new Set(now.columns.map((column) => column.name.toLowerCase()));
+  const refuse = (what: string) => new StructureChanged(`${name}: ${what}.`, 'Load the table again.');
+  if (before.key.join('\n') !== now.key.join('\n')) throw refuse('its key was changed');
+  const add = now.columns.filter((column) => !old.has(column.name.toLowerCase()));
+  const drop = before.columns.filter((column) => !names.has(column.name.toLowerCase())).map((column) => column.name);
+  // A renamed column looks the same, and its values would be lost.
+  if (add.length > 0 && drop.length > 0)
+    throw refuse(`columns came (${add.map((column) => column.name).join(', ')}) and went (${drop.join(', ')})`);
+  const filled = add.find((column) => !column.nullable);
+  if (filled) throw refuse(`the new column ${filled.name} has a value in every row`);
+  const widen: Column[] = [];
+  for (const column of now.columns) {
+    const was = old.get(column.name.toLowerCase());
+    if (!was) continue;
+    const same = JSON.stringify(was.type) === JSON.stringify(column.type);
+    if (!same && now.key.includes(column.name)) throw refuse(`the type of its key column ${column.name} was changed`);
+    if (!same && !holds(column.type, was.type))
+      throw refuse(`the new type of ${column.name} does not hold every value of the old one`);
+    if (was.masked !== column.masked) throw refuse(`${column.name} is masked in one of the structures only`);
+    if (!same || (column.nullable && !was.nullable)) widen.push(column);
+  }
+  return { add, drop, widen };
+}
+
+/** Whether every value of `old` has the same text in `type`. */
+export function holds(type: ColumnType, old: ColumnType): boolean {
+  if (type.kind === 'int' && old.kind === 'int')
+    return type.unsigned === old.unsigned ? type.bytes >= old.bytes : old.unsigned && type.bytes > old.bytes;
+  if (type.kind === 'decimal' && old.kind === 'decimal')
+    return type.scale === old.scale && type.precision >= old.precision;
+  if (type.kind === 'varchar' && (old.kind === 'varchar' || old.kind === 'char')) return type.length >= old.length;
+  if (type.kind === 'char' && old.kind === 'char') return type.length >= old.length;
+  if (type.kind === 'text' && old.kind === 'text') return SIZES.indexOf(type.size) >= SIZES.indexOf(old.size);
+  if (type.kind === 'text' && (old.kind === 'varchar' || old.kind === 'char'))
+    return old.length * 4 <= (TEXT_BYTES[SIZES.indexOf(type.size)] as number);
+  if (type.kind === 'binary' && old.kind === 'binary') return type.length >= old.length;
+  if (type.kind === 'blob' && old.kind === 'blob') return SIZES.indexOf(type.size) >= SIZES.indexOf(old.size);
+  if (type.kind === 'blob' && old.kind === 'binary')
+    return old.length <= (TEXT_BYTES[SIZES.indexOf(type.size)] as number);
+  if ((type.kind === 'time' || type.kind === 'datetime') && type.kind === old.kind)
+    return type.fraction >= old.fraction;
+  return JSON.stringify(type) === JSON.stringify(old);
+}
+
+const SIZES = ['tiny', 'normal', 'medium', 'long'] as const;
+const TEXT_BYTES = [255, 65_535, 16_777_215, 4_294_967_295];
+
+async function alter(
+  session: Session,
+  dialect: Dialect,
+  { claim, table: followed, now }: Restructure,
+  { add, drop, widen }: Alteration,
+): Promise<void> {
+  const { database } = followed.target;
+  const place = table(database, followed.place).raw;
+  const step = async (actions: string) => {
+    await checkClaim(session, claim, database);
+    await run(session, `alter table ${place} ${actions}`);
+  };
+  const present = await columnsOf(session, followed);
+  const definition = (column: Column, name = column.name) => columnText(dialect, now, column, name);
+  const actions = [
+    ...add
+      .filter((column) => !present.has(column.name.toLowerCase()))
+      .map((column) => `add column ${definition(column)}`),
+    ...drop.filter((name) => present.has(name.toLowerCase())).map((name) => `drop column ${quote(name)}`),
+  ];
+  if (dialect.modifiesColumns) actions.push(...widen.map((column) => `modify column ${definition(column)}`));
+  if (actions.length > 0) await step(actions.join(', '));
+  if (dialect.modifiesColumns) return;
+  for (const column of widen) {
+    // A column that holds the old values under a name of its own takes the old one's place (singlestore.md §2).
+    const name = `_flow_new_${createHash('sha256').update(JSON.stringify(column)).digest('hex').slice(0, 10)}`;
+    const here = await columnsOf(session, followed);
+    if (here.has(column.name.toLowerCase())) {
+      if (!here.has(name)) await step(`add column ${definition(column, name)}`);
+      await transaction(session, async () => {
+        await checkClaim(session, claim, database);
+        await run(session, `update ${place} set ${quote(name)} = ${quote(column.name)}`);
+      });
+      await step(`drop column ${quote(column.name)}`);
+    }
+    await step(`change ${quote(name)} ${quote(column.name)}`);
+  }
+}
+
+async function columnsOf(session: Session, { target, place }: Followed): Promise<Set<string>> {
+  const found = await rows(
+    session,
+    sql`select column_name as [field] from information_schema.columns where table_schema = ${target.database} and table_name = ${place}`,
+  );
+  if (found.length === 0)
+    throw new StructureChanged(`${target.database}.${place} is gone at the destination.`, 'Load the table again.');
+  return new Set(found.map((row) => String(row['field']).toLowerCase()));
+}

@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto';
+import type { Followed } from '../apply.ts';
+import type { Column } from '../model.ts';
+import { rows, run } from './connection.ts';
+import { tableDdl } from './ddl.ts';
+import type { Dialect } from './dialect.ts';
+import { loadText } from './load.ts';
+import { stageName } from './names.ts';
+import { type Pool, withSession } from './pool.ts';
+import { quote, sql, table } from './sql.ts';
+
+/**
+ * Staging tables: keys to delete and rows of which only some columns are known wait there for one joined statement. Permanent, emptied in the
+ * transaction that fills them, so that a batch needs no DDL and no new statement shape (EXACTNESS.md §6).
+ */
+
+/** Columns per mask: a BIGINT without its sign. */
+const BITS = 63;
+
+/** The statements of one followed table. Each has one shape, whatever the batch holds. */
+export type Writing = {
+  readonly followed: Followed;
+  /** Name of the staging table and a column that only a staging table of this structure has. */
+  readonly stage: { readonly name: string; readonly row: string };
+  /** Key columns and masks of non-key columns: bit of column i, by mask. */
+  readonly masks: number;
+  readonly emptyTable: string;
+  readonly loadRows: string;
+  readonly loadKeys: string;
+  readonly loadParts: string;
+  readonly deleteStaged: string;
+  readonly findAbsent: string;
+  readonly updateStaged: string;
+  readonly emptyStage: string;
+};
+
+/** Writes down the statements of a table. */
+export function writingOf(dialect: Dialect, followed: Followed): Writing {
+  const { target, place } = followed;
+  const { columns, key } = followed.table;
+  const mark = structureMark(dialect, followed);
+  const row = `_flow_row_${mark}`;
+  const masks = Math.ceil(columns.length / BITS);
+  const maskNames = Array.from({ length: masks }, (_, i) => `_flow_mask_${mark}_${i}`);
+  const stage = stageName(followed.id);
+  const live = table(target.database, place).raw;
+  const staged = table(target.database, stage).raw;
+  const keyColumns = key.map((name) => columns.find((column) => column.name === name) as Column);
+  const numbers = (names: readonly string[]) =>
+    names.map((name): Column => ({ name, type: NUMBER, nullable: true, sourceType: '', masked: false }));
+  // Not the mark of loads into shadows: planning a table anew ends those.
+  const load = (into: string, fields: readonly Column[]) =>
+    loadText(`/* flow apply ${followed.id} */`, into, fields, true, dialect.loadCharset);
+  const match = key.map((name) => `t.${quote(name)} = s.${quote(name)}`).join(' and ');
+  const sets = columns.flatMap((column, i) => {
+    if (key.includes(column.name)) return [];
+    const name = quote(column.name);
+    const mask = quote(maskNames[Math.floor(i / BITS)] as string);
+    return [`t.${name} = if(s.${mask} & ${1n << BigInt(i % BITS)}, s.${name}, t.${name})`];
+  });
+  return {
+    followed,
+    stage: { name: stage, row },
+    masks,
+    emptyTable: `delete from ${live}`,
+    loadRows: load(live, columns),
+    loadKeys: load(staged, [...numbers([row]), ...keyColumns]),
+    loadParts: load(staged, [...numbers([row, ...maskNames]), ...columns]),
+    deleteStaged: `delete t from ${live} as t join ${staged} as s on ${match}`,
+    findAbsent: `select s.${quote(row)} as ${quote('n')} from ${staged} as s left join ${live} as t on ${match} where t.${quote(key[0] as string)} is null`,
+    updateStaged: `update ${live} as t join ${staged} as s on ${match} set ${sets.join(', ')}`,
+    emptyStage: `delete from ${staged}`,
+  };
+}
+
+/** The masks of a row whose columns `missing` are unknown, as the leading fields of its staged line. */
+export function maskFields(writing: Writing, missing: readonly number[]): string {
+  const unknown = new Set(missing);
+  let fields = '';
+  for (let mask = 0; mask < writing.masks; mask++) {
+    let bits = 0n;
+    const last = Math.min(BITS, writing.followed.table.columns.length - mask * BITS);
+    for (let bit = 0; bit < last; bit++) if (!unknown.has(mask * BITS + bit)) bits |= 1n << BigInt(bit);
+    fields += `${bits}\t`;
+  }
+  return fields;
+}
+
+/**
+ * Makes the staging tables that are missing or have another structure. DDL: never on a connection that has a transaction open. What another attempt
+ * does here at the same time can only make a load fail, because the loads name a column that only their own structure has.
+ */
+export async function ensureStages(pool: Pool, writings: readonly Writing[]): Promise<void> {
+  const database = writings[0]?.followed.target.database;
+  if (database === undefined) return;
+  await withSession(pool, async (session) => {
+    const found = await rows(
+      session,
+      sql`select table_name as [name], column_name as [field] from information_schema.columns where table_schema = ${database} and table_name in (${writings.map(({ stage }) => stage.name)}) and column_name like '_flow_row_%'`,
+    );
+    const present = new Map(found.map((row) => [String(row['name']), String(row['field'])]));
+    for (const { followed, stage } of writings) {
+      if (present.get(stage.name) === stage.row) continue;
+      await run(session, sql`drop table if exists ${table(database, stage.name)}`);
+      await run(session, stageDdl(pool.dialect, followed, stage.row));
+    }
+  });
+}
+
+const NUMBER = { kind: 'int', bytes: 8, unsigned: false } as const;
+const NO_LAYOUT = { shard: undefined, sort: undefined };
+
+/** The columns of the table, all but the key nullable, sharded by the same key, so that the joins stay on one partition. */
+function stageDdl(dialect: Dialect, followed: Followed, row: string): string {
+  const { target, table: source } = followed;
+  const masks = Math.ceil(source.columns.length / BITS);
+  const own = [row, ...Array.from({ length: masks }, (_, i) => `${row.replace('_row_', '_mask_')}_${i}`)];
+  const columns = [
+    ...own.map((name): Column => ({ name, type: NUMBER, nullable: true, sourceType: '', masked: false })),
+    ...source.columns.map((column) => ({ ...column, nullable: !source.key.includes(column.name) })),
+  ];
+  return tableDdl(dialect, target.database, stageName(followed.id), { ...source, columns }, NO_LAYOUT);
+}
+
+/** Changes with every column and type. */
+function structureMark(dialect: Dialect, followed: Followed): string {
+  const text = stageDdl(dialect, followed, '_flow_row_');
+  return createHash('sha256').update(text).digest('hex').slice(0, 10);
+}
