@@ -1,11 +1,12 @@
 import { cancellationSignal, log } from '@temporalio/activity';
 import type { Applied, Applier, ClaimedScope, Followed } from '../drivers/apply.ts';
-import type { Capture, LogEvent } from '../drivers/changes.ts';
 import { isPermanent, Misconfigured } from '../drivers/errors.ts';
 import type { Position, TableError, TableRef } from '../drivers/model.ts';
-import type { RowCounts, StreamHeartbeat } from '../workflows/messages.ts';
+import type { RowCounts } from '../workflows/messages.ts';
+import type { StreamHeartbeat } from '../workflows/progress.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName, sourceName } from './names.ts';
+import { type Changed, pump, releaser } from './pump.ts';
 
 /** A table that leaves the stream, because a user said so. */
 export type Leaving = {
@@ -41,11 +42,6 @@ export type SliceAnswer = {
   readonly behind: readonly TableRef[];
   readonly followed: number;
 };
-
-/** A change is written at the latest this long after it was read, when the stream follows on. */
-const LATENCY_MS = 100;
-/** A source may let go of what has been durable for this long: a destination that acknowledges before it has written may lose seconds. */
-const RELEASE_AFTER_MS = 10_000;
 
 export function captureActivities(connections: Connections) {
   return {
@@ -137,7 +133,8 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
   );
   const release = releaser(reader, from);
   try {
-    const changed = await pump(state, reader, applier, release, () => report(ends, state, claim, applier));
+    const about = { stop: state.stop, forever: input.until === 'forever' };
+    const changed = await pump(about, reader, applier, release, () => report(ends, state, claim, applier));
     await at('destination', () => applier.flush());
     if (changed) {
       await restructure(ends, state, claim, followed[changed.table] as Followed, changed, applier.durable);
@@ -154,66 +151,6 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     behind: behind.slice(0, 1000).map((table) => table.ref),
     followed: followed.length,
   };
-}
-
-type Changed = Extract<LogEvent, { kind: 'structure' }>;
-
-/** Moves events into the applier until the log's end, the signal, or a changed structure. Reads ahead by one piece while the destination writes. */
-async function pump(
-  state: Slice,
-  capture: Capture,
-  applier: Applier,
-  release: (durable: Position) => Promise<void>,
-  report: () => Promise<void>,
-): Promise<Changed | null> {
-  const events = capture.events();
-  let since = 0;
-  let reported = 0;
-  let next = events.next();
-  next.catch(() => {});
-  const write = async (): Promise<void> => {
-    await at('destination', () => applier.flush());
-    since = 0;
-    await at('source', () => release(applier.durable));
-  };
-  try {
-    for (;;) {
-      const piece = await Promise.race([next, tick(since === 0 ? 1_000 : LATENCY_MS - (Date.now() - since))]);
-      if (Date.now() - reported > 1_000) {
-        reported = Date.now();
-        await report();
-      }
-      if (piece === 'tick') {
-        if (since !== 0) await write();
-        continue;
-      }
-      if (piece.done) return null;
-      const changed = piece.value.findIndex((event) => event.kind === 'structure');
-      const whole = changed < 0 ? piece.value : piece.value.slice(0, changed);
-      if (changed >= 0) {
-        await at('destination', () => applier.take(whole));
-        return piece.value[changed] as Changed;
-      }
-      next = events.next();
-      next.catch(() => {});
-      await at('destination', () => applier.take(whole));
-      const last = whole.at(-1);
-      if (last?.kind === 'progress' && last.atEnd) await write();
-      else if (since === 0 && whole.length > 0) since = Date.now();
-      else if (since !== 0 && Date.now() - since >= LATENCY_MS && state.input.until === 'forever') await write();
-    }
-  } catch (error) {
-    // Asked to stop: what is whole is written by the caller.
-    if (state.stop.aborted) return null;
-    throw error;
-  } finally {
-    void events.return(undefined).catch(() => {});
-  }
-}
-
-async function tick(ms: number): Promise<'tick'> {
-  await new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)).unref());
-  return 'tick';
 }
 
 /** Where the log must be read from. Positions of one scope's databases are ordered: each is a boundary of the same stream. */
@@ -273,24 +210,6 @@ async function restructure(
     destination.leave(claim, [{ id: table.id, database: table.target.database, state: 'reload', error: problem }]),
   );
   state.left.push({ ref: table.ref, error: problem });
-}
-
-/** Lets the source's log go, a set time behind what is durable. */
-function releaser(capture: Capture, from: Position): (durable: Position) => Promise<void> {
-  let waiting: { readonly position: Position; readonly at: number } | null = null;
-  let released: Position | null = null;
-  return async (durable) => {
-    if (released === null) {
-      released = from;
-      await capture.acknowledge(from);
-    }
-    if (waiting && Date.now() - waiting.at >= RELEASE_AFTER_MS) {
-      released = waiting.position;
-      waiting = null;
-      await capture.acknowledge(released);
-    }
-    if (!waiting && durable !== released) waiting = { position: durable, at: Date.now() };
-  };
 }
 
 function add(counts: Counts, applied: readonly Applied[]): void {

@@ -1,7 +1,7 @@
 import { cancellationSignal } from '@temporalio/activity';
 import { isPermanent, StructureChanged, Superseded } from '../drivers/errors.ts';
 import type { Batch, ChunkRead, Table, TableError } from '../drivers/model.ts';
-import type { LoadHeartbeat } from '../workflows/messages.ts';
+import type { LoadHeartbeat } from '../workflows/progress.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { arisenAt } from './failure.ts';
 import type { PlannedTable } from './plan.ts';

@@ -25,6 +25,8 @@ export type BeginAnswer = {
   readonly warnings: readonly Finding[];
   /** Tables that preflight found can't be copied. */
   readonly failed: readonly FailedTable[];
+  /** Changes can be followed from `position` on. */
+  readonly captures?: boolean;
 };
 
 export type PlanInput = Sealed & {
@@ -142,7 +144,14 @@ async function begin(ends: Ends, input: BeginInput): Promise<BeginAnswer> {
     await at('destination', () => destination.createScope(database, input.pipeline, scope));
   }
   const warnings = [...found, ...forDestination].filter((finding) => finding.severity === 'warning');
-  return { scope: own.scope, position: own.position, databases, warnings, failed };
+  return {
+    scope: own.scope,
+    position: own.position,
+    databases,
+    warnings,
+    failed,
+    captures: source.capture !== undefined,
+  };
 }
 
 async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {

@@ -1,6 +1,7 @@
 import type { Scope } from '../drivers/destination.ts';
-import { isPermanent } from '../drivers/errors.ts';
-import type { FailedTable } from '../workflows/children.ts';
+import { isPermanent, Superseded } from '../drivers/errors.ts';
+import type { Position } from '../drivers/model.ts';
+import type { FailedTable, MainStream } from '../workflows/children.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName } from './names.ts';
 import type { RunTarget } from './plan.ts';
@@ -14,6 +15,8 @@ export type PromoteInput = Sealed & {
   readonly databases: readonly string[];
   readonly tables: readonly SealedTable[];
 };
+export type HandOverInput = PromoteInput & { readonly main: MainStream };
+export type HandOverAnswer = { readonly lost: readonly FailedTable[]; readonly databases: readonly string[] };
 export type EndInput = Omit<PromoteInput, 'tables'>;
 /** `scope` null: the run ended before it could say which scope it had made, if any. */
 export type AbandonInput = Omit<EndInput, 'scope'> & { readonly scope: number | null };
@@ -45,6 +48,11 @@ export function promoteActivities(connections: Connections) {
       });
     },
 
+    /** Gives a side stream's tables to the main stream, which stands still (EXACTNESS.md §5, hand-over); then the side stream's scope goes. */
+    async handOverTables(input: HandOverInput): Promise<HandOverAnswer> {
+      return connections.withEnds(input, (ends) => handOver(ends, input));
+    },
+
     /** Marks tables as failed: their live copies stay, their shadows go. */
     async failTables(input: FailInput): Promise<void> {
       await connections.withEnds(input, async ({ destination }) => {
@@ -74,6 +82,40 @@ export function promoteActivities(connections: Connections) {
   };
 }
 
+async function handOver(ends: Ends, input: HandOverInput): Promise<HandOverAnswer> {
+  const { destination } = ends;
+  const { pipeline, main } = input;
+  const rows = new Map<string, readonly Scope[]>();
+  const databases = [...new Set([...main.databases, ...input.databases])].sort();
+  for (const database of databases)
+    rows.set(database, await at('destination', () => destination.scopes(database, pipeline)));
+  const mains = [...rows.values()].flat().filter((row) => row.scope === main.scope);
+  const [first] = mains;
+  if (!first)
+    throw new Superseded(
+      `The main stream of pipeline ${pipeline} has no checkpoint at the destination.`,
+      'Run a full extract.',
+    );
+  // A database that the main stream has not written yet begins where the others are furthest behind.
+  const behind =
+    mains.find((row) => mains.every((other) => ends.source.reached(other.position, row.position))) ?? first;
+  for (const database of input.databases)
+    if (!rows.get(database)?.some((row) => row.scope === main.scope))
+      await at('destination', () => destination.createScope(database, pipeline, behind));
+  // A row of the side stream that is gone says that an earlier attempt had given all tables over.
+  const left = input.databases.filter((database) => rows.get(database)?.some((row) => row.scope === input.scope));
+  let lost: readonly FailedTable[] = [];
+  if (left.length === input.databases.length) {
+    await at('destination', () => destination.claimScope(databases, pipeline, main.scope, first.run));
+    const side = await at('destination', () => destination.claimScope(left, pipeline, input.scope, input.run));
+    await journal(ends, input);
+    const from = new Map(side.databases.map((row) => [row.database, row.position]));
+    lost = await promote(ends, { ...input, scope: main.scope }, (database) => from.get(database));
+  }
+  for (const database of left) await dropScope(ends, pipeline, database, input.scope);
+  return { lost, databases };
+}
+
 async function journal({ destination }: Ends, input: PromoteInput): Promise<void> {
   for (const database of input.databases) {
     const tables = input.tables.filter((table) => table.target.database === database);
@@ -81,12 +123,23 @@ async function journal({ destination }: Ends, input: PromoteInput): Promise<void
   }
 }
 
-async function promote({ destination }: Ends, input: PromoteInput): Promise<FailedTable[]> {
+async function promote(
+  { destination }: Ends,
+  input: PromoteInput,
+  followFrom: (database: string) => Position | undefined = () => undefined,
+): Promise<FailedTable[]> {
   const failed: FailedTable[] = [];
   for (const [index, table] of input.tables.entries()) {
     try {
       await at('destination', () =>
-        destination.promote(table.target.database, input.run, input.scope, table.id, table.load),
+        destination.promote(
+          table.target.database,
+          input.run,
+          input.scope,
+          table.id,
+          table.load,
+          followFrom(table.target.database),
+        ),
       );
     } catch (error) {
       if (!isPermanent(error)) throw error;

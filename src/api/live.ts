@@ -1,4 +1,5 @@
-import type { Progress, Run } from '../workflows/messages.ts';
+import type { Run } from '../workflows/messages.ts';
+import type { Progress } from '../workflows/progress.ts';
 import type { Pipelines } from './pipelines.ts';
 
 type LiveProgress = Pick<Progress, 'phase' | 'rows' | 'bytes' | 'tablesDone' | 'tablesFailed' | 'tablesTotal'>;

@@ -7,7 +7,6 @@ import type {
   PipelineConfig,
   PipelineEvent,
   PipelineOverview,
-  Progress,
   RemovalAnswer,
   ReportAnswer,
   ReportInput,
@@ -23,6 +22,7 @@ import type {
   TestInput,
   TestResult,
 } from '../workflows/messages.ts';
+import type { Progress } from '../workflows/progress.ts';
 
 /** Who asks: the pipeline's name, and the client's own idempotency key (or one made for it), told back when an answer stays out. */
 export type Asked = { readonly pipeline: string; readonly key: string };

@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import type { RunTable } from '../drivers/destination.ts';
-import type { PipelineConfig, Progress, Run, SelectedTable } from '../workflows/messages.ts';
+import type { PipelineConfig, Run, SelectedTable } from '../workflows/messages.ts';
+import type { Progress } from '../workflows/progress.ts';
 import { destinationsOf } from './destinations.ts';
 import { liveProgress, liveRun } from './live.ts';
 import { Problem } from './problem.ts';

@@ -1,5 +1,6 @@
 import type { TableRecord } from '../drivers/destination.ts';
-import type { PipelineConfig, PipelineOverview, ProgressTable, SelectedTable } from '../workflows/messages.ts';
+import type { PipelineConfig, PipelineOverview, SelectedTable } from '../workflows/messages.ts';
+import type { ProgressTable } from '../workflows/progress.ts';
 import { destinationsOf, targetOf } from './destinations.ts';
 import { liveProgress, liveRun } from './live.ts';
 import { Problem } from './problem.ts';

@@ -1,7 +1,8 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
-import type { LoadHeartbeat, Operation, Progress, Run, RunState } from '../workflows/messages.ts';
+import type { Operation, Run, RunState } from '../workflows/messages.ts';
 import { queries, runWorkflowId } from '../workflows/messages.ts';
+import type { LoadHeartbeat, Progress } from '../workflows/progress.ts';
 import type { Link } from './temporal-link.ts';
 
 const operations: readonly Operation[] = ['full', 'syncnew', 'syncstruct', 'delta', 'rollback', 'validate'];

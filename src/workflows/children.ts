@@ -1,6 +1,7 @@
 /** What a pipeline and the workflows it spawns say to each other. Stored in workflow histories: add fields, never rename or retype. */
+import type { Leaving } from '../activities/capture.ts';
 import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
-import type { Connection, PipelineEvent, RunError } from './messages.ts';
+import type { Connection, PipelineEvent, RowCounts, RunError } from './messages.ts';
 
 export type FullInput = {
   readonly pipeline: string;
@@ -14,7 +15,11 @@ export type FullInput = {
   }[];
   /** Set by continue-as-new: what is done is read from the destination. */
   readonly resume?: FullResume;
+  /** A side stream (EXACTNESS.md §5): its tables are handed over to this scope instead of taking its place. */
+  readonly side?: MainStream;
 };
+/** The scope that deltas follow, and the destination databases that hold its checkpoints. */
+export type MainStream = { readonly scope: number; readonly databases: readonly string[] };
 export type FullResume = {
   readonly scope: number;
   readonly failed: readonly FailedTable[];
@@ -33,10 +38,58 @@ export type FullResult = {
   readonly error: RunError | null;
   /** With `yielded`: hand this to the next child. */
   readonly resume?: FullResume;
+  /** Commit time at the source of the last change that was applied, ms. */
+  readonly at?: number | null;
+  /** The source captures changes: deltas can follow. */
+  readonly follows?: boolean;
+  /** Destination databases that hold a checkpoint of `scope`, or after a hand-over of the main stream. */
+  readonly databases?: readonly string[];
+};
+
+export type DeltaInput = {
+  readonly pipeline: string;
+  readonly run: number;
+  readonly source: Connection;
+  readonly destination: Connection;
+  readonly main: MainStream;
+  /** Streams on until it is asked to return; else it follows up to the log's end as it is at the beginning. */
+  readonly continuous: boolean;
+  readonly structures: 'alter' | 'leave';
+  /** Tables that users have paused, skipped or deselected: they leave the stream, if they are in it. */
+  readonly leaving: readonly Leaving[];
+  /** Set by continue-as-new. */
+  readonly before?: StreamTotals;
+};
+export type StreamTotals = {
+  readonly rows: Omit<RowCounts, 'loaded'>;
+  readonly position: string | null;
+  /** Commit time at the source of the last applied change, ms. */
+  readonly at: number | null;
+};
+export type DeltaResult = StreamTotals & {
+  readonly state: 'succeeded' | 'failed' | 'cancelled' | 'yielded';
+  readonly left: readonly FailedTable[];
+  /** Followed tables that may be newer than the stream still; null: not known. */
+  readonly behind: readonly TableRef[] | null;
+  readonly error: RunError | null;
+};
+/** A continuous delta tells how it stands after each slice. */
+export type NoteStream = StreamTotals & {
+  readonly run: number;
+  readonly left: readonly FailedTable[];
+  readonly behind: readonly TableRef[];
 };
 
 /** Signals: a child tells its pipeline that it can no longer be cancelled; a pipeline asks a child to return at its next boundary. */
-export const signals = { rolledForward: 'rolledForward', yieldSoon: 'yieldSoon', noteEvents: 'noteEvents' } as const;
+export const signals = {
+  rolledForward: 'rolledForward',
+  yieldSoon: 'yieldSoon',
+  noteEvents: 'noteEvents',
+  noteStream: 'noteStream',
+  /** A side stream has caught up and asks for the main stream to stop; `mainStopped` is the answer. */
+  handOver: 'handOver',
+  mainStopped: 'mainStopped',
+} as const;
 export type NoteEvents = {
   readonly run: number;
   readonly events: readonly Omit<PipelineEvent, 'seq' | 'at' | 'run'>[];

@@ -1,12 +1,14 @@
 import * as wf from '@temporalio/workflow';
 import type { BeginAnswer, StartAnswer } from '../activities/plan.ts';
 import { bulk, cleanup } from './activities.ts';
+import { catchUp, handOver, sealed } from './catch-up.ts';
 import { type FullInput, type FullResult, signals } from './children.ts';
 import { nameOf } from './labels.ts';
 import { ends, giveUp, load, show } from './load.ts';
 import { type LoadState, newLoad, progressOf } from './load-state.ts';
-import { type Progress, queries } from './messages.ts';
+import { queries } from './messages.ts';
 import { notice, runError, tell } from './notices.ts';
+import type { Progress } from './progress.ts';
 
 /** Tables that one activity puts in place: a cancel of the worker then has to repeat only these. */
 const PROMOTE_TABLES = 100;
@@ -14,8 +16,16 @@ const PROMOTE_TABLES = 100;
 const FEW_TABLES = 100;
 
 /**
- * One full extract (EXACTNESS.md §3–5): a new scope takes its position, all tables are loaded into shadows in parallel chunks, then
- * shadows take the place of live tables. A table that fails keeps its old copy and is marked; the others go on. Until the first
+ * The same as a side stream (EXACTNESS.md §5) for tables that are new or must be loaded again: loaded beside the running main stream, then
+ * handed over to it at a boundary.
+ */
+export async function syncnew(input: FullInput): Promise<FullResult> {
+  return full(input);
+}
+
+/**
+ * One full extract (EXACTNESS.md §3–5): a new scope takes its position, all tables are loaded into shadows in parallel chunks and follow the
+ * log to its end, then shadows take the place of live tables. A table that fails keeps its old copy and is marked; the others go on. Until the first
  * journal row is written a cancel takes everything back; from there on the run only rolls forward.
  */
 export async function full(input: FullInput): Promise<FullResult> {
@@ -23,6 +33,9 @@ export async function full(input: FullInput): Promise<FullResult> {
   wf.setHandler(wf.defineQuery<Progress>(queries.progress), () => progressOf(state));
   wf.setHandler(wf.defineSignal(signals.yieldSoon), () => {
     state.yielding = true;
+  });
+  wf.setHandler(wf.defineSignal(signals.mainStopped), () => {
+    state.mainStopped = true;
   });
   let began: BeginAnswer | undefined;
   try {
@@ -80,11 +93,15 @@ function few(input: FullInput): boolean {
   return input.tables.length <= FEW_TABLES && wf.patched('few-hops');
 }
 
-/** Journals and promotes; can no longer be cancelled. */
+/** Catches up, journals and promotes; from the journal on it can no longer be cancelled. */
 async function finish(input: FullInput, state: LoadState, began: BeginAnswer): Promise<FullResult> {
-  const tables = [...state.tables.values()].flatMap((table) =>
-    table.state === 'loaded' && table.sealed ? [table.sealed] : [],
-  );
+  const follows = began.captures === true;
+  if (follows && sealed(state).length > 0) await catchUp(input, state, began);
+  if (follows && input.side && sealed(state).length > 0) {
+    const databases = await handOver(input, state, began, input.side);
+    if (sealed(state).length > 0) return result(state, began, { state: 'succeeded', databases });
+  }
+  const tables = sealed(state);
   if (tables.length === 0 && state.kept === 0) {
     await takeBack(input, began);
     const error = {
@@ -148,7 +165,10 @@ function result(
   return {
     rows: progress.rows,
     bytes: progress.bytes,
-    position: began?.position ?? null,
+    position: state.streamed?.position ?? began?.position ?? null,
+    at: state.streamed?.at ?? null,
+    follows: began?.captures === true,
+    databases: began?.databases ?? [],
     scope: began?.scope ?? 0,
     loaded: progress.tablesDone,
     failed: state.failed.slice(0, 1000),

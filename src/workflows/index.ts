@@ -1,4 +1,5 @@
 /** What the worker registers: workflow types are these function names (DESIGN.md §4). Stored in histories: never rename. */
-export { full } from './full.ts';
+export { delta } from './delta.ts';
+export { full, syncnew } from './full.ts';
 export { pipeline } from './pipeline.ts';
 export { catalog, connectionTest, removal, report } from './quick.ts';

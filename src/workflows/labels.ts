@@ -1,8 +1,10 @@
 /** What operators read in Temporal's Web UI: summaries of activities and Markdown details of workflows. */
 
 import type { TableRef } from '../drivers/model.ts';
-import type { Progress } from './messages.ts';
+import type { StreamTotals } from './children.ts';
+import type { Operation } from './messages.ts';
 import type { Portion } from './portions.ts';
+import type { Progress } from './progress.ts';
 
 /** Cuts a text to what the server takes as a summary (200 bytes), at a character's border. */
 export function clip(text: string, bytes = 190): string {
@@ -30,6 +32,31 @@ export function title(portion: Portion): string {
   if (first.chunks <= 1) return `load ${name}`;
   const chunks = first.take.length > 1 ? `${first.take.length} chunks` : '1 chunk';
   return `load ${name}, ${chunks} of ${first.chunks}`;
+}
+
+const operations: Readonly<Record<Operation, string>> = {
+  full: 'Full Extract',
+  syncnew: 'Sync New Tables',
+  syncstruct: 'Synchronize Structure',
+  delta: 'Manual Delta',
+  rollback: 'Rollback',
+  validate: 'Validate',
+};
+
+/** An operation in the words of the documented answers. */
+export function label(operation: Operation): string {
+  return operations[operation];
+}
+
+/** What a stream has applied, as Markdown. */
+export function streamDetails({ rows, position, at }: StreamTotals): string {
+  return [
+    `**changes**: ${number(rows.inserted)} inserted, ${number(rows.updated)} updated, ${number(rows.deleted)} deleted` +
+      (rows.parked > 0 ? `, **${number(rows.parked)} parked**` : ''),
+    '',
+    `* position: ${position ?? 'as the run began'}`,
+    `* last change of the source: ${at === null ? 'none yet' : new Date(at).toISOString()}`,
+  ].join('\n');
 }
 
 /** Progress of a load as Markdown. */

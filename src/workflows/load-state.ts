@@ -2,9 +2,9 @@ import type { PortionItem, PortionTable } from '../activities/extract.ts';
 import type { PlannedTable } from '../activities/plan.ts';
 import type { SealedTable } from '../activities/promote.ts';
 import type { TableRef } from '../drivers/model.ts';
-import type { FailedTable, FullInput } from './children.ts';
+import type { FailedTable, FullInput, StreamTotals } from './children.ts';
 import { nameOf } from './labels.ts';
-import type { Progress, ProgressTable } from './messages.ts';
+import type { Progress, ProgressTable } from './progress.ts';
 
 type LoadedTable = {
   readonly ref: TableRef;
@@ -26,6 +26,9 @@ export type LoadState = {
   readonly tables: Map<string, LoadedTable>;
   readonly failed: FailedTable[];
   readonly restarts: Map<string, number>;
+  /** What catching up has applied. */
+  streamed: StreamTotals | null;
+  mainStopped: boolean;
 };
 
 export function newLoad(input: FullInput): LoadState {
@@ -39,6 +42,8 @@ export function newLoad(input: FullInput): LoadState {
     tables: new Map(failedBefore.map(({ ref }) => [nameOf(ref), { ...blank(ref), state: 'failed' as const }])),
     failed: [...failedBefore],
     restarts: new Map(),
+    streamed: null,
+    mainStopped: false,
   };
 }
 

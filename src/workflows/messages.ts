@@ -13,6 +13,8 @@ export const queues = { ingest: 'ingest', stream: 'ingest-stream', bulk: 'ingest
 export const workflowTypes = {
   pipeline: 'pipeline',
   full: 'full',
+  syncnew: 'syncnew',
+  delta: 'delta',
   connectionTest: 'connectionTest',
   catalog: 'catalog',
   report: 'report',
@@ -92,6 +94,8 @@ export type Run = {
   readonly endedAt: string | null;
   readonly rows: RowCounts;
   readonly error: RunError | null;
+  /** The scheduler started it. */
+  readonly scheduled?: boolean;
 };
 
 export type EventGroup = 'Source' | 'Destination' | 'Others' | 'Errors';
@@ -118,6 +122,7 @@ export const updates = {
   setScheduler: 'setScheduler',
   setTable: 'setTable',
   request: 'request',
+  tableAction: 'tableAction',
   cancel: 'cancel',
   remove: 'remove',
 } as const;
@@ -145,6 +150,12 @@ export type SetTable = Keyed & {
   readonly options: { readonly [K in keyof TableOptions]?: TableOptions[K] | null };
   readonly unknown?: Readonly<Record<string, string | null>>;
 };
+export type TableAction = Keyed & {
+  readonly table: TableRef;
+  readonly action: 'pause' | 'resume' | 'skip' | 'reload';
+};
+/** \`text\`: what will happen, or why nothing does. */
+export type TableActionAnswer = { readonly done: boolean; readonly text: string };
 export type RequestOperation = Keyed & { readonly operation: Operation };
 /** A refusal is an answer, not a failure: the API returns it with status 200. */
 export type RequestAnswer =
@@ -199,40 +210,11 @@ export type PipelineOverview = {
   };
   readonly position: string | null;
   readonly tables: Readonly<Record<string, number>>;
+  /** Commit time at the source of the last applied change, ms. */
+  readonly streamedAt?: number | null;
 };
 /** Argument of `events`: those with `seq` greater than this. */
 export type EventsSince = { readonly since: number };
-
-/** Query `progress` of a running child. `tables` lists those in work or failed, largest first, at most 100. */
-export type Progress = {
-  readonly phase: 'starting' | 'planning' | 'loading' | 'promoting' | 'ending';
-  readonly rows: number;
-  readonly bytes: number;
-  readonly tablesDone: number;
-  readonly tablesFailed: number;
-  readonly tablesTotal: number;
-  readonly tables: readonly ProgressTable[];
-};
-export type ProgressTable = TableRef & {
-  readonly state: 'waiting' | 'loading' | 'loaded' | 'failed';
-  readonly rows: number;
-  readonly chunksDone: number;
-  readonly chunks: number;
-};
-/** Heartbeat details of a bulk activity: what it has brought of the table it works on, which the workflow does not know of yet. */
-export type LoadHeartbeat = { readonly table: TableRef; readonly rows: number; readonly bytes: number };
-
-/** Heartbeat details of a capture: what has become durable since its activity began, and how far it is behind. `at`: ms, commit time at the source. */
-export type StreamHeartbeat = {
-  readonly stream: {
-    readonly rows: Omit<RowCounts, 'loaded'>;
-    readonly position: string;
-    readonly at: number | null;
-    readonly pending: number;
-    readonly behindBytes: number | null;
-    readonly logHoursLeft: number | null;
-  };
-};
 
 // Short workflows that the API starts: they run where the databases can be reached.
 

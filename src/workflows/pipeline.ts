@@ -1,49 +1,45 @@
 import * as wf from '@temporalio/workflow';
-import { type FullInput, type FullResult, type FullResume, type NoteEvents, signals } from './children.ts';
-import type { full } from './full.ts';
+import { answerQueries } from './answers.ts';
+import { type Lost, newChild, type OpenChild, runChild } from './child.ts';
+import {
+  type DeltaResult,
+  type FullInput,
+  type FullResult,
+  type FullResume,
+  type NoteEvents,
+  type NoteStream,
+  signals,
+} from './children.ts';
 import {
   type Cancel,
   type CancelAnswer,
-  type EventsSince,
   type Keyed,
   type NoteConnection,
-  type PipelineConfig,
-  type PipelineEvent,
   type PipelineInput,
-  type PipelineOverview,
-  queries,
   type RequestAnswer,
   type RequestOperation,
   type Run,
   runWorkflowId,
-  type SelectedTable,
   type SetConnection,
   type SetLicence,
   type SetSchedule,
   type SetScheduler,
   type SetTable,
+  type TableAction,
+  type TableActionAnswer,
   updates,
 } from './messages.ts';
-import {
-  begin,
-  cancel,
-  databasesOf,
-  details,
-  due,
-  end,
-  fullInput,
-  label,
-  noteEvents,
-  overview,
-  request,
-} from './schedule.ts';
+import { details } from './overview.ts';
+import { actOnTable, cancel, request } from './requests.ts';
+import { begin, deltaInput, end, endStream, fullInput, noteEvents, noteStream } from './runs.ts';
+import { due, laneOf, shouldReturn, streamKey, wakeAt } from './schedule.ts';
 import {
   answerFor,
   MAX_SELECTION_BYTES,
-  newState,
   noteConnection,
   type PipelineState,
   rememberAnswer,
+  revive,
   selectionBytes,
   setConnection,
   setSchedule,
@@ -56,14 +52,16 @@ const MAX_UPDATES = 1000;
 
 /**
  * One pipeline for as long as it exists (DESIGN.md §4): owns configuration, queue and runs. Handlers only replace the state; one loop
- * starts at most one child at a time (a full extract takes both lanes).
+ * starts at most one child per lane (a full extract takes both lanes), asks children to return and sets the scheduler's timer.
  */
 export async function pipeline(input: PipelineInput): Promise<void> {
-  let state: PipelineState = input.state ? (input.state as PipelineState) : newState(input.name, input.zone);
+  let state: PipelineState = revive(input.state, input.name, input.zone);
   let handled = 0;
   let rolledForward = 0;
-  let running: wf.CancellationScope | undefined;
-  let child: wf.ChildWorkflowHandle<typeof full> | undefined;
+  let notes = 0;
+  /** What the open stream was started with. */
+  let startedWith = '';
+  const children: { stream?: OpenChild; load?: OpenChild } = {};
 
   /** An update: a key seen before gets its first answer; otherwise the change is made and its answer kept. */
   function onUpdate<A extends Keyed, R>(
@@ -87,14 +85,7 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     });
   }
 
-  wf.setHandler(wf.defineQuery<PipelineConfig>(queries.config), () => configOf(state));
-  wf.setHandler(wf.defineQuery<PipelineOverview>(queries.overview), () => overview(state));
-  wf.setHandler(wf.defineQuery<readonly SelectedTable[]>(queries.selection), () => Object.values(state.tables));
-  wf.setHandler(wf.defineQuery<readonly Run[]>(queries.runs), () => allRuns(state));
-  wf.setHandler(wf.defineQuery<readonly string[]>(queries.databases), () => databasesOf(state));
-  wf.setHandler(wf.defineQuery<readonly PipelineEvent[], [EventsSince]>(queries.events), ({ since }) =>
-    state.events.filter((event) => event.seq > since),
-  );
+  answerQueries(() => state);
 
   onUpdate<SetConnection, number>(
     updates.setConnection,
@@ -125,14 +116,17 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     },
   );
   onUpdate<RequestOperation, RequestAnswer>(updates.request, ({ operation }, now) => request(state, operation, now));
+  onUpdate<TableAction, TableActionAnswer>(updates.tableAction, (argument, now) => actOnTable(state, argument, now));
   onUpdate<Cancel, CancelAnswer>(updates.cancel, (argument, now) => {
-    const [next, { stopRunning, ...answer }] = cancel(state, argument, rolledForward === state.running?.id, now);
-    if (!stopRunning) return [next, answer];
-    running?.cancel();
-    return [{ ...next, cancelling: state.running?.id ?? 0 }, answer];
+    const [next, { stop, ...answer }] = cancel(state, argument, rolledForward, now);
+    const open = [children.stream, children.load].filter((one) => one !== undefined && stop.includes(one.run.id));
+    for (const one of open) one?.scope.cancel();
+    const [waiting] = stop;
+    return [waiting === undefined ? next : { ...next, cancelling: state.running?.id ?? waiting }, answer];
   });
   onUpdate<Keyed, null>(updates.remove, () => {
-    running?.cancel();
+    children.stream?.scope.cancel();
+    children.load?.scope.cancel();
     return [{ ...state, removed: true, queue: [] }, null];
   });
   wf.setHandler(wf.defineSignal<[number]>(signals.rolledForward), (run) => {
@@ -142,87 +136,148 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     state = noteEvents(state, note, Date.now());
   });
 
+  wf.setHandler(wf.defineSignal<[NoteStream]>(signals.noteStream), (note) => {
+    state = noteStream(state, note, Date.now());
+    told();
+  });
+  wf.setHandler(wf.defineSignal<[number]>(signals.handOver), (run) => {
+    if (state.running?.id === run) state = { ...state, handingOver: run };
+    told();
+  });
+
   const turnover = (): boolean => handled >= MAX_UPDATES || wf.workflowInfo().continueAsNewSuggested;
 
-  /** Runs one full extract; returns when it ended, or when it was asked to make room for continue-as-new. */
-  async function runFull(run: Run, resume: FullResume | null): Promise<void> {
-    state = resume ? { ...state, resume: null } : begin(state, run, Date.now());
-    wf.setCurrentDetails(details(state));
-    const argument: FullInput = { ...fullInput(state, run), ...(resume ? { resume } : {}) };
-    const result = await startFull(run, argument);
-    child = undefined;
-    running = undefined;
-    const current = state.running ?? run;
-    if (result.resume && !state.removed) state = { ...state, resume: result.resume };
-    else state = end(state, current, argument, result, Date.now());
-    // A workflow task without commands is taken for a heartbeat: a worker that has lost its cache would handle an update that comes next
-    // before it knows of the end, and the other way round when it replays.
-    if (wf.patched('run-ends-with-a-command')) wf.upsertMemo({ lastRun: { id: run.id, state: result.state } });
+  /**
+   * A workflow task without commands is taken for a heartbeat: a worker that has lost its cache would handle an update that comes next before
+   * it knows what a child has told, and the other way round when it replays.
+   */
+  function told(): void {
+    wf.upsertMemo({ told: ++notes });
     wf.setCurrentDetails(details(state));
   }
 
-  async function startFull(run: Run, argument: FullInput): Promise<FullResult> {
+  /** A child in its lane. */
+  async function inLane<R>(
+    lane: 'stream' | 'load',
+    run: Run,
+    type: string,
+    argument: unknown,
+    about: string,
+  ): Promise<R | Lost> {
+    const open = newChild(run);
+    children[lane] = open;
+    // A cancel may have come between two workflow runs, when there was no scope.
+    if (state.cancelling === run.id) open.scope.cancel();
     try {
-      running = new wf.CancellationScope();
-      // A cancel may have come between two workflow runs, when there was no scope.
-      if (state.cancelling === run.id) running.cancel();
-      return await running.run(async () => {
-        child = await wf.startChild<typeof full>('full', {
-          workflowId: runWorkflowId(state.name, run.operation, run.id),
-          args: [argument],
-          parentClosePolicy: wf.ParentClosePolicy.REQUEST_CANCEL,
-          staticSummary: `${label(run.operation)} of ${argument.tables.length} tables`,
-        });
-        return await child.result();
-      });
-    } catch (error) {
-      // Anything but a failed or cancelled child is a bug: it fails the task, which a corrected worker repeats.
-      if (!(error instanceof wf.TemporalFailure)) throw error;
-      const lost = { rows: 0, bytes: 0, position: null, scope: 0, loaded: 0, failed: [], findings: [] };
-      if (wf.isCancellation(error)) return { ...lost, state: 'cancelled', error: null };
-      return {
-        ...lost,
-        state: 'failed',
-        error: {
-          class: 'ChildFailed',
-          message: 'The run ended without a result.',
-          action: 'See its workflow in the Temporal Web UI.',
-        },
-      };
+      return await runChild<R>(open, type, runWorkflowId(state.name, run.operation, run.id), argument, about);
+    } finally {
+      delete children[lane];
     }
+  }
+
+  /** Runs one load; returns when it ended, or when it was asked to make room for continue-as-new. */
+  async function runLoad(run: Run, resume: FullResume | null): Promise<void> {
+    state = resume ? { ...state, resume: null } : begin(state, run, Date.now());
+    wf.setCurrentDetails(details(state));
+    const argument: FullInput = { ...fullInput(state, run), ...(resume ? { resume } : {}) };
+    const none = { rows: 0, bytes: 0, position: null, scope: 0, loaded: 0, failed: [], findings: [] };
+    // Nothing is new: there is no child to ask.
+    const result: FullResult =
+      argument.tables.length === 0
+        ? { ...none, state: 'succeeded', error: null, databases: state.main?.databases ?? [] }
+        : {
+            ...none,
+            ...(await inLane<FullResult>('load', run, run.operation, argument, `${argument.tables.length} tables`)),
+          };
+    const current = state.running ?? run;
+    if (result.resume && !state.removed) state = { ...state, resume: result.resume, handingOver: 0 };
+    else state = end(state, current, argument, result, Date.now());
+    ended(run, result.state);
+  }
+
+  /** Runs one delta, or a continuous stream until it is asked to return. */
+  async function runStream(run: Run): Promise<void> {
+    state = begin(state, run, Date.now());
+    wf.setCurrentDetails(details(state));
+    const argument = deltaInput(state, run);
+    startedWith = streamKey(state);
+    const none = {
+      rows: { inserted: 0, updated: 0, deleted: 0, parked: 0 },
+      position: null,
+      at: null,
+      left: [],
+      behind: null,
+    };
+    const about = argument.continuous ? 'changes as they come' : 'changes';
+    const result: DeltaResult = { ...none, ...(await inLane<DeltaResult>('stream', run, 'delta', argument, about)) };
+    state = endStream(state, state.streaming ?? run, argument, result, Date.now());
+    ended(run, result.state);
+  }
+
+  // A state change needs a command (see `told`).
+  function ended(run: Run, how: string): void {
+    if (wf.patched('run-ends-with-a-command')) wf.upsertMemo({ lastRun: { id: run.id, state: how } });
+    wf.setCurrentDetails(details(state));
+  }
+
+  const lanes: Record<'stream' | 'load', Promise<void> | undefined> = { stream: undefined, load: undefined };
+  /** An error in a lane is a bug: it must fail the workflow task, also while nobody awaits the lane. */
+  let broken: { readonly error: unknown } | undefined;
+  function occupy(lane: 'stream' | 'load', work: Promise<void>): void {
+    lanes[lane] = work
+      .catch((error: unknown) => {
+        broken = { error };
+      })
+      .finally(() => {
+        lanes[lane] = undefined;
+      });
+  }
+  function startDue(): void {
+    if (state.resume && state.running && !lanes.load) occupy('load', runLoad(state.running, state.resume));
+    for (let run = due(state, Date.now()); run; run = due(state, Date.now())) {
+      if (laneOf(run.operation) === 'stream') occupy('stream', runStream(run));
+      else occupy('load', runLoad(run, null));
+    }
+  }
+
+  /** What children should be told now: to return where that lets something else go on, or that the main stream stands still. */
+  function wanted(): { readonly child: OpenChild; readonly signal: 'yieldSoon' | 'mainStopped' } | null {
+    const { stream, load } = children;
+    if (stream?.handle && !stream.told.has('yieldSoon') && (turnover() || shouldReturn(state, startedWith)))
+      return { child: stream, signal: 'yieldSoon' };
+    if (load?.handle && !load.told.has('yieldSoon') && turnover()) return { child: load, signal: 'yieldSoon' };
+    const stopped = load !== undefined && state.handingOver === load.run.id && !state.streaming;
+    return load?.handle && stopped && !load.told.has('mainStopped') ? { child: load, signal: 'mainStopped' } : null;
   }
 
   wf.setCurrentDetails(details(state));
   while (!state.removed) {
-    const waiting = due(state);
-    if (turnover()) break;
-    if (state.resume && state.running) await underway(runFull(state.running, state.resume));
-    else if (waiting) await underway(runFull(waiting, null));
-    else await wf.condition(() => state.removed || due(state) !== null || turnover());
+    if (!turnover()) startDue();
+    else if (!lanes.stream && !lanes.load) break;
+    const now = Date.now();
+    const wake = turnover() ? null : wakeAt(state);
+    const awake = (): boolean =>
+      broken !== undefined ||
+      state.removed ||
+      wanted() !== null ||
+      (turnover() ? !lanes.stream && !lanes.load : due(state, Date.now()) !== null || resumable());
+    const before = wakeAt(state);
+    if (wake === null) await wf.condition(() => awake() || wakeAt(state) !== before);
+    else await wf.condition(() => awake() || wakeAt(state) !== before, Math.max(1, wake - now));
+    if (broken) throw broken.error;
+    for (let next = wanted(); next; next = wanted()) {
+      next.child.told.add(next.signal);
+      await next.child.handle?.signal(signals[next.signal]);
+    }
   }
+  await Promise.all([lanes.stream, lanes.load]);
+  if (broken) throw broken.error;
   await wf.condition(wf.allHandlersFinished);
   if (!state.removed) await wf.continueAsNew<typeof pipeline>({ ...input, state });
 
-  /** Awaits a run, and asks its child to return at its next boundary when this workflow should turn over meanwhile. */
-  async function underway(run: Promise<void>): Promise<void> {
-    let ended = false;
-    const done = run.finally(() => {
-      ended = true;
-    });
-    await wf.condition(() => ended || (turnover() && child !== undefined));
-    if (!ended && child) await child.signal(signals.yieldSoon);
-    await done;
+  function resumable(): boolean {
+    return state.resume !== null && state.running !== null && !lanes.load;
   }
-}
-
-function configOf(state: PipelineState): PipelineConfig {
-  const { name, zone, source, destination, licence, schedule, scheduler } = state;
-  return { name, zone, source, destination, licence, schedule, scheduler: { ...scheduler, nextDueAt: null } };
-}
-
-/** Newest first: what waits, what runs, what ended. */
-function allRuns(state: PipelineState): Run[] {
-  return [...state.runs, ...(state.running ? [state.running] : []), ...state.queue].sort((a, b) => b.id - a.id);
 }
 
 function refusal(type: string, message: string): wf.ApplicationFailure {

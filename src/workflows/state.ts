@@ -3,7 +3,8 @@
  * continue-as-new: add fields with a default in `revive`, never rename.
  */
 import type { TableOptions } from '../drivers/model.ts';
-import type { FullResume } from './children.ts';
+import { nextDue } from './calendar.ts';
+import type { FullResume, MainStream } from './children.ts';
 import { nameOf } from './labels.ts';
 import type {
   Connection,
@@ -45,6 +46,20 @@ export type PipelineState = {
   readonly everFull: boolean;
   readonly position: string | null;
   readonly removed: boolean;
+  /** The run in the stream lane; `running` is the one in the load lane, or in both (full, rollback). */
+  readonly streaming: Run | null;
+  /** The scope that deltas follow; null: none, or the source captures no changes. */
+  readonly main: MainStream | null;
+  /** Run of a side stream that waits for the main stream to stop, or takes its tables over. */
+  readonly handingOver: number;
+  /** The source's log no longer reaches back to the main stream's position: only a full extract helps. */
+  readonly positionLost: boolean;
+  /** When the scheduler starts the next delta, ms; null: not by time. */
+  readonly nextDue: number | null;
+  /** Scheduled deltas that failed in a row. */
+  readonly failures: number;
+  /** Commit time at the source of the last applied change, ms. */
+  readonly streamedAt: number | null;
 };
 
 const KEPT_RUNS = 50;
@@ -78,7 +93,19 @@ export function newState(name: string, zone: string): PipelineState {
     everFull: false,
     position: null,
     removed: false,
+    streaming: null,
+    main: null,
+    handingOver: 0,
+    positionLost: false,
+    nextDue: null,
+    failures: 0,
+    streamedAt: null,
   };
+}
+
+/** A state that an earlier version may have stored, with what it lacks. */
+export function revive(stored: unknown, name: string, zone: string): PipelineState {
+  return { ...newState(name, zone), ...(stored as PipelineState) };
 }
 
 export function addEvent(state: PipelineState, now: number, event: Omit<PipelineEvent, 'seq' | 'at'>): PipelineState {
@@ -116,7 +143,7 @@ export function setConnection(
   const connected = before.connected && before.fingerprint === fingerprint;
   const saved: Connection = { params, fingerprint, connected, revision: before.revision + 1 };
   const group = side === 'source' ? 'Source' : 'Destination';
-  let next: PipelineState = { ...state, [side]: saved };
+  let next: PipelineState = { ...state, [side]: saved, failures: 0 };
   next = note(next, now, 'connection_saved', `The ${side} connection was saved.`, { group });
   if (unknown.length > 0) {
     next = note(
@@ -138,7 +165,7 @@ export function noteConnection(state: PipelineState, { side, fingerprint, connec
 
 export function setSchedule(state: PipelineState, { schedule, isScheduled }: SetSchedule, now: number): PipelineState {
   const on = isScheduled ?? schedule.type !== 'manual';
-  const next = { ...state, schedule };
+  const next = { ...state, schedule, nextDue: nextDue(schedule, state.zone, now), failures: 0 };
   const changed = note(next, now, 'schedule_saved', `The schedule was set to ${schedule.type}.`);
   return on === state.scheduler.on
     ? changed
@@ -148,7 +175,7 @@ export function setSchedule(state: PipelineState, { schedule, isScheduled }: Set
 export function setScheduler(state: PipelineState, { on, reason }: SetScheduler, now: number): PipelineState {
   const why = reason ?? `Manual ${on ? 'on' : 'off'}`;
   return note(
-    { ...state, scheduler: { on, reason: why } },
+    { ...state, scheduler: { on, reason: why }, nextDue: nextDue(state.schedule, state.zone, now), failures: 0 },
     now,
     'scheduler',
     `Scheduler ${on ? 'on' : 'off'}: ${why}`.slice(0, 300),
@@ -179,7 +206,7 @@ export function setTable(
     name: table.name,
     database: table.database,
     selected,
-    state: before && !again ? before.state : 'new',
+    state: before && !again ? pausedOr(before, kept) : 'new',
     options: kept,
     ...(Object.keys(keptUnknown).length > 0 ? { unknown: keptUnknown } : {}),
     ...(before?.error && !again ? { error: before.error } : {}),
@@ -210,6 +237,12 @@ export function setTable(
     );
   }
   return changed;
+}
+
+/** The option `paused` is the same as the action: a table that it lets go must be loaded again. */
+function pausedOr({ state, options }: SelectedTable, { paused }: TableOptions): SelectedTable['state'] {
+  if (paused === true && options.paused !== true && state !== 'loading' && state !== 'new') return 'paused';
+  return paused !== true && options.paused === true && state === 'paused' ? 'reload' : state;
 }
 
 export function selectionBytes(tables: Readonly<Record<string, SelectedTable>>): number {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Problem } from '../../src/api/problem.ts';
-import type { Progress, Run } from '../../src/workflows/messages.ts';
+import type { Run } from '../../src/workflows/messages.ts';
+import type { Progress } from '../../src/workflows/progress.ts';
 import { base, connection, harness } from './harness.ts';
 
 const at = '2026-01-02T03:04:05.000Z';

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { type Progress, queries } from '../../src/workflows/messages.ts';
+import { queries } from '../../src/workflows/messages.ts';
+import type { Progress } from '../../src/workflows/progress.ts';
 import type { Harness } from '../workflows/harness.ts';
 import {
   type Destination,

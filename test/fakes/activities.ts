@@ -1,8 +1,9 @@
 import { Context, heartbeat } from '@temporalio/activity';
+import type { SliceAnswer, SliceInput } from '../../src/activities/capture.ts';
 import type { PortionInput, PortionTable } from '../../src/activities/extract.ts';
-import type { BulkActivities } from '../../src/activities/index.ts';
+import type { BulkActivities, StreamActivities } from '../../src/activities/index.ts';
 import type { BeginInput, PlanInput } from '../../src/activities/plan.ts';
-import type { AbandonInput, FailInput, PromoteInput } from '../../src/activities/promote.ts';
+import type { AbandonInput, FailInput, HandOverInput, PromoteInput } from '../../src/activities/promote.ts';
 
 /** How the faked databases behave; tests change it while a run goes on. */
 export type World = {
@@ -13,6 +14,10 @@ export type World = {
   /** Outcome other than sealed, by table. */
   outcome: (table: string) => PortionTable['outcome'] | null;
   onBegin: () => Promise<void>;
+  /** The source captures changes. */
+  captures: boolean;
+  /** A slice of the log; one that streams on ends with the signal. */
+  onSlice: (input: SliceInput, stop: AbortSignal) => Promise<SliceAnswer>;
   readonly calls: string[];
   readonly done: Set<string>;
 };
@@ -24,17 +29,28 @@ export function newWorld(): World {
     onChunk: async () => {},
     outcome: () => null,
     onBegin: async () => {},
+    captures: false,
+    onSlice: async ({ until }, stop) => {
+      if (until === 'forever') await new Promise((resolve) => stop.addEventListener('abort', resolve));
+      return emptySlice('p1');
+    },
     calls: [],
     done: new Set(),
   };
 }
 
+/** A slice in which nothing happened. */
+export function emptySlice(position: string): SliceAnswer {
+  const rows = { inserted: 0, updated: 0, deleted: 0, parked: 0 };
+  return { rows, position, at: null, left: [], altered: [], behind: [], followed: 1 };
+}
+
 /** Activities over `world`: they keep what a destination would keep, so that a resumed run finds its done chunks. */
-export function fakeActivities(world: World): BulkActivities {
+export function fakeActivities(world: World): BulkActivities & StreamActivities {
   const call = (name: string): void => {
     world.calls.push(name);
   };
-  const activities: BulkActivities = {
+  const activities: BulkActivities & StreamActivities = {
     startFull: async (input) => {
       const began = await activities.beginFull(input);
       return { began, plan: await activities.planTables({ ...input, scope: began.scope, again: false }) };
@@ -54,7 +70,21 @@ export function fakeActivities(world: World): BulkActivities {
         databases: [...new Set(tables.map((t) => t.target.database))],
         warnings: [],
         failed: [],
+        ...(world.captures ? { captures: true } : {}),
       };
+    },
+    captureSlice: async (input: SliceInput) => {
+      call(`slice ${input.scope} ${input.until}`);
+      const beat = setInterval(() => heartbeat(), 100);
+      try {
+        return await world.onSlice(input, Context.current().cancellationSignal);
+      } finally {
+        clearInterval(beat);
+      }
+    },
+    handOverTables: async ({ tables, main, databases }: HandOverInput) => {
+      call(`hand over ${tables.map((table) => table.ref.name).join()} to ${main.scope}`);
+      return { lost: [], databases: [...new Set([...main.databases, ...databases])] };
     },
     planTables: async ({ tables, again }: PlanInput) => {
       call('planTables');

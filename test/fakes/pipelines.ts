@@ -2,19 +2,8 @@ import type { Health, Pipelines } from '../../src/api/pipelines.ts';
 import { Problem } from '../../src/api/problem.ts';
 import { missingParams, sourceCode } from '../../src/codes.ts';
 import type { TableOptions } from '../../src/drivers/model.ts';
-import type {
-  CatalogAnswer,
-  Connection,
-  PipelineConfig,
-  PipelineEvent,
-  Progress,
-  ReportAnswer,
-  RequestAnswer,
-  Run,
-  SelectedTable,
-  TestInput,
-  TestResult,
-} from '../../src/workflows/messages.ts';
+import type { CatalogAnswer, Connection, PipelineConfig, PipelineEvent, ReportAnswer, RequestAnswer, Run, SelectedTable, TestInput, TestResult } from '../../src/workflows/messages.ts';
+import type { Progress } from '../../src/workflows/progress.ts';
 
 type Known = {
   source: Connection;

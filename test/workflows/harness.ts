@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import type { BulkActivities, QuickActivities } from '../../src/activities/index.ts';
+import type { BulkActivities, QuickActivities, StreamActivities } from '../../src/activities/index.ts';
 import { queues, type SetConnection, type SetTable, updates } from '../../src/workflows/messages.ts';
 
 let installed = false;
@@ -20,7 +20,7 @@ export type Harness = {
  */
 export async function startHarness(
   { address, bundlePath }: { readonly address: string; readonly bundlePath: string },
-  activities: Partial<BulkActivities & QuickActivities>,
+  activities: Partial<BulkActivities & QuickActivities & StreamActivities>,
 ): Promise<Harness> {
   if (!installed) Runtime.install({ logger: new DefaultLogger('ERROR') });
   installed = true;
@@ -43,6 +43,7 @@ export async function startHarness(
         activities,
       }),
       await Worker.create({ ...common, taskQueue: queues.bulk, activities, maxHeartbeatThrottleInterval: '200ms' }),
+      await Worker.create({ ...common, taskQueue: queues.stream, activities, maxHeartbeatThrottleInterval: '200ms' }),
     ];
     // A new namespace is known to the frontend only after its cache has been refreshed.
     const workers = await retry(create);

@@ -5,12 +5,12 @@ import type {
   CancelAnswer,
   PipelineEvent,
   PipelineOverview,
-  Progress,
   RequestAnswer,
   Run,
   SelectedTable,
 } from '../../src/workflows/messages.ts';
 import { queries, updates } from '../../src/workflows/messages.ts';
+import type { Progress } from '../../src/workflows/progress.ts';
 import { fakeActivities, newWorld, type World } from '../fakes/activities.ts';
 import { type Harness, startHarness, startPipeline, until } from './harness.ts';
 

@@ -1,17 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { FullResult } from '../../src/workflows/children.ts';
+import { databasesOf } from '../../src/workflows/destinations.ts';
 import type { RequestAnswer } from '../../src/workflows/messages.ts';
-import {
-  begin,
-  cancel,
-  databasesOf,
-  details,
-  due,
-  end,
-  fullInput,
-  overview,
-  request,
-} from '../../src/workflows/schedule.ts';
+import { details, overview } from '../../src/workflows/overview.ts';
+import { cancel, request } from '../../src/workflows/requests.ts';
+import { begin, end, fullInput } from '../../src/workflows/runs.ts';
+import { due } from '../../src/workflows/schedule.ts';
 import {
   addEvent,
   answerFor,
@@ -85,10 +79,10 @@ describe('requests', () => {
   it('are refused while queued and while running', () => {
     const [queued] = request(select(configured(), 'a', 't'), 'full', now);
     expect(code(request(queued, 'full', now))).toBe('already_queued');
-    const run = due(queued);
+    const run = due(queued, now);
     const running = begin(queued, run as NonNullable<typeof run>, now);
     expect(code(request(running, 'full', now))).toBe('already_running');
-    expect(due(running)).toBeNull();
+    expect(due(running, now)).toBeNull();
   });
 });
 
@@ -150,20 +144,20 @@ describe('cancel', () => {
   const [queued] = request(select(configured(), 'a', 't'), 'full', now);
   const run = queued.queue[0] as NonNullable<(typeof queued.queue)[0]>;
   it('empties the queue', () => {
-    const [next, answer] = cancel(queued, { lane: 'queue' }, false, now);
-    expect(answer).toMatchObject({ cancelled: [1], stopRunning: false });
+    const [next, answer] = cancel(queued, { lane: 'queue' }, 0, now);
+    expect(answer).toMatchObject({ cancelled: [1], stop: [] });
     expect(next).toMatchObject({ queue: [] });
     expect(next.runs.at(-1)).toMatchObject({ id: 1, state: 'cancelled' });
   });
   it('stops what runs, unless it can only go forward', () => {
     const running = begin(queued, run, now);
-    expect(cancel(running, {}, false, now)[1]).toMatchObject({ cancelled: [1], stopRunning: true });
-    expect(cancel(running, { lane: 'load' }, true, now)[1]).toMatchObject({
+    expect(cancel(running, {}, 0, now)[1]).toMatchObject({ cancelled: [1], stop: [1] });
+    expect(cancel(running, { lane: 'load' }, 1, now)[1]).toMatchObject({
       cancelled: [],
-      stopRunning: false,
+      stop: [],
       refused: [{ run: 1 }],
     });
-    expect(cancel(running, { lane: 'queue' }, false, now)[1]).toMatchObject({ cancelled: [], stopRunning: false });
+    expect(cancel(running, { lane: 'queue' }, 0, now)[1]).toMatchObject({ cancelled: [], stop: [] });
   });
 });
 

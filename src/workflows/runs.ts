@@ -1,0 +1,255 @@
+/** How runs begin and end, as pure functions of a pipeline's state. */
+import type {
+  DeltaInput,
+  DeltaResult,
+  FailedTable,
+  FullInput,
+  FullResult,
+  NoteEvents,
+  NoteStream,
+} from './children.ts';
+import { leavingTables, targetOf } from './destinations.ts';
+import { label, nameOf } from './labels.ts';
+import type { Run, SelectedTable, Side } from './messages.ts';
+import { request } from './requests.ts';
+import { isContinuous, laneOf, tickAfter } from './schedule.ts';
+import { addEvent, keepRun, type PipelineState, selectedTables } from './state.ts';
+
+/** Takes a run from the queue, or one that the scheduler wants, into its lane. */
+export function begin(state: PipelineState, run: Run, now: number): PipelineState {
+  const started: Run = { ...run, state: 'running', startedAt: run.startedAt ?? new Date(now).toISOString() };
+  const next = {
+    ...state,
+    lastRun: Math.max(state.lastRun, run.id),
+    queue: state.queue.filter((other) => other.id !== run.id),
+  };
+  if (laneOf(run.operation) === 'stream')
+    return { ...next, streaming: started, ...(run.scheduled ? { nextDue: tickAfter(state, now) } : {}) };
+  const tables = { ...state.tables };
+  for (const table of toLoad(state, run)) tables[nameOf(table)] = { ...table, state: 'loading', was: table.state };
+  return { ...next, running: started, tables };
+}
+
+function toLoad(state: PipelineState, run: Run): SelectedTable[] {
+  const selected = selectedTables(state);
+  if (run.operation === 'full') return selected;
+  return selected.filter(
+    ({ state: now, options }) =>
+      now === 'new' || now === 'reload' || (options.redoInitial === true && now !== 'paused' && now !== 'skipped'),
+  );
+}
+
+/** The tables that `begin` marked: a selection made since waits for the next run. */
+export function fullInput(state: PipelineState, run: Run): FullInput {
+  return {
+    pipeline: state.name,
+    run: run.id,
+    source: state.source,
+    destination: state.destination,
+    tables: Object.values(state.tables)
+      .filter((table) => table.state === 'loading')
+      .map((table) => ({
+        ref: { schema: table.schema, name: table.name },
+        options: table.options,
+        target: targetOf(state, table),
+      })),
+    ...(run.operation === 'syncnew' && state.main ? { side: state.main } : {}),
+  };
+}
+
+export function deltaInput(state: PipelineState, run: Run): DeltaInput {
+  const policy = state.source.params['ddl_policy'] ?? 'additive';
+  return {
+    pipeline: state.name,
+    run: run.id,
+    source: state.source,
+    destination: state.destination,
+    main: state.main ?? { scope: 0, databases: [] },
+    continuous: isContinuous(state, run),
+    structures: run.operation === 'syncstruct' || policy === 'additive' ? 'alter' : 'leave',
+    leaving: leavingTables(state),
+  };
+}
+
+/** Takes in how a load ended: a full extract or a side stream. */
+export function end(state: PipelineState, run: Run, input: FullInput, result: FullResult, now: number): PipelineState {
+  const ended = endedRun(run, result, now, {
+    ...run.rows,
+    loaded: result.rows,
+  });
+  const succeeded = result.state === 'succeeded';
+  const errors = new Map(result.failed.map((table) => [nameOf(table.ref), table.error]));
+  const tables = { ...state.tables };
+  for (const { ref } of input.tables) {
+    const name = nameOf(ref);
+    const table = tables[name];
+    // A user may have deselected, skipped or reset it meanwhile.
+    if (table?.state !== 'loading') continue;
+    const { was, error: earlier, ...rest } = table;
+    const error = errors.get(name);
+    if (error) tables[name] = { ...rest, state: 'reload', error };
+    else if (succeeded) tables[name] = { ...loaded(rest), state: result.follows ? 'consistent' : 'loaded' };
+    // The run was taken back: what was there before is there still.
+    else tables[name] = { ...rest, state: was ?? 'new', ...(earlier ? { error: earlier } : {}) };
+  }
+  const next: PipelineState = {
+    ...keepRun(state, ended),
+    running: null,
+    resume: null,
+    handingOver: 0,
+    tables,
+    ...(succeeded ? followed(state, run, result, now) : {}),
+    source: connected(state, 'source', result, input),
+    destination: connected(state, 'destination', result, input),
+  };
+  const details = `${result.loaded} tables, ${result.rows} records`;
+  return addEvent(next, now, { ...endEvent(run, result, details), run: run.id, table: null });
+}
+
+/** `redoInitial` asks for one load. */
+function loaded({ options: { redoInitial: _done, ...options }, ...table }: SelectedTable): SelectedTable {
+  return { ...table, options };
+}
+
+function followed(state: PipelineState, run: Run, result: FullResult, now: number): Partial<PipelineState> {
+  const databases = result.databases ?? [];
+  if (run.operation !== 'full') return state.main ? { main: { ...state.main, databases } } : {};
+  return {
+    everFull: true,
+    positionLost: false,
+    failures: 0,
+    position: result.position,
+    streamedAt: result.at ?? null,
+    main: result.follows ? { scope: result.scope, databases } : null,
+    nextDue: tickAfter({ ...state, failures: 0 }, now),
+  };
+}
+
+/** Takes in how a stream ended. One that only made room, in the middle of its way, goes on first in the queue. */
+export function endStream(
+  state: PipelineState,
+  run: Run,
+  input: DeltaInput,
+  result: DeltaResult,
+  now: number,
+): PipelineState {
+  // A stream that goes on tells its totals; one that goes on after it made room begins to count anew.
+  const applied = { ...result.rows, loaded: 0 };
+  const rows = input.continuous ? applied : sum(run.rows, applied);
+  if (result.state === 'yielded' && !input.continuous) {
+    const again: Run = { ...run, state: 'queued', rows };
+    return { ...takeIn(state, result), streaming: null, queue: [again, ...state.queue] };
+  }
+  const ended = endedRun(run, { ...result, state: result.state === 'yielded' ? 'succeeded' : result.state }, now, rows);
+  const failed = result.state === 'failed';
+  const failures = failed ? state.failures + 1 : 0;
+  let next: PipelineState = {
+    ...takeIn(state, result),
+    ...pick(keepRun(state, ended)),
+    streaming: null,
+    failures,
+    positionLost: state.positionLost || result.error?.class === 'PositionLost',
+    source: connected(state, 'source', result, input),
+    destination: connected(state, 'destination', result, input),
+  };
+  if (failed || run.scheduled) next = { ...next, nextDue: tickAfter(next, now) };
+  const { inserted, updated, deleted } = ended.rows;
+  const details = `${inserted} inserts, ${updated} updates, ${deleted} deletes`;
+  next = addEvent(next, now, {
+    ...endEvent(ended, { ...result, failed: result.left }, details),
+    run: run.id,
+    table: null,
+  });
+  return reloadLost(next, input, result.left, now);
+}
+
+function pick({ runs }: PipelineState): Pick<PipelineState, 'runs'> {
+  return { runs };
+}
+
+/** Takes in what a continuous stream tells while it goes on. */
+export function noteStream(state: PipelineState, note: NoteStream, now: number): PipelineState {
+  const run = state.streaming;
+  if (run?.id !== note.run) return state;
+  const next = takeIn(state, note);
+  const going = { ...next, streaming: { ...run, rows: { ...note.rows, loaded: 0 } }, failures: 0 };
+  return reloadLost(going, deltaInput(state, run), note.left, now);
+}
+
+/** Position and table states as a stream has left them. */
+function takeIn(
+  state: PipelineState,
+  { position, at, left, behind }: Pick<DeltaResult, 'position' | 'at' | 'left' | 'behind'>,
+): PipelineState {
+  const lost = new Map(left.map((table) => [nameOf(table.ref), table.error]));
+  const ahead = new Set(behind?.map(nameOf));
+  const tables = { ...state.tables };
+  for (const [name, table] of Object.entries(state.tables)) {
+    const error = lost.get(name);
+    if (error) tables[name] = { ...table, state: 'reload', error };
+    else if (behind !== null && (table.state === 'loaded' || table.state === 'consistent'))
+      tables[name] = { ...table, state: ahead.has(name) ? 'loaded' : 'consistent' };
+  }
+  return { ...state, tables, position: position ?? state.position, streamedAt: at ?? state.streamedAt };
+}
+
+/** A table whose structure changed beyond what can be altered is loaded again at once, unless structures are the user's own business. */
+function reloadLost(state: PipelineState, input: DeltaInput, left: readonly FailedTable[], now: number): PipelineState {
+  if (left.length === 0 || input.structures !== 'alter') return state;
+  return request(state, 'syncnew', now)[0];
+}
+
+type Ended = Pick<FullResult, 'error' | 'failed'> & { readonly state: FullResult['state'] };
+
+function endedRun(run: Run, result: Pick<Ended, 'state' | 'error'>, now: number, rows: Run['rows']): Run {
+  return {
+    ...run,
+    state: result.state === 'yielded' ? 'running' : result.state,
+    endedAt: new Date(now).toISOString(),
+    rows,
+    error: result.error,
+  };
+}
+
+function sum(a: Run['rows'], b: Run['rows']): Run['rows'] {
+  return {
+    loaded: a.loaded + b.loaded,
+    inserted: a.inserted + b.inserted,
+    updated: a.updated + b.updated,
+    deleted: a.deleted + b.deleted,
+    parked: a.parked + b.parked,
+  };
+}
+
+function endEvent(run: Run, result: Ended, details: string) {
+  const what = label(run.operation);
+  if (result.state === 'succeeded' || result.state === 'yielded') {
+    const failed = result.failed.length > 0 ? `, ${result.failed.length} failed and must be loaded again` : '';
+    const message = `${what} complete: ${details}${failed}.`;
+    return { level: failed ? 'warning' : 'info', group: 'Others', code: 'run_ended', message } as const;
+  }
+  if (result.state === 'cancelled') {
+    const kept = laneOf(run.operation) === 'stream' ? 'what was applied stays' : 'nothing was changed';
+    const message = `${what} was cancelled; ${kept}.`;
+    return { level: 'warning', group: 'Others', code: 'run_cancelled', message } as const;
+  }
+  const message = `${what} failed: ${result.error?.message ?? ''} ${result.error?.action ?? ''}`.trim().slice(0, 1000);
+  return { level: 'error', group: 'Errors', code: result.error?.class ?? 'run_failed', message } as const;
+}
+
+/** A run is an attempt to connect (API.md): it tells of the parameters that it was started with. */
+function connected(
+  state: PipelineState,
+  side: Side,
+  result: Pick<FullResult, 'position' | 'error'>,
+  input: Pick<FullInput, Side>,
+) {
+  const saved = state[side];
+  if (saved.fingerprint !== input[side].fingerprint) return saved;
+  if (result.position !== null) return { ...saved, connected: true };
+  return result.error?.class === 'AccessDenied' && result.error.side === side ? { ...saved, connected: false } : saved;
+}
+
+export function noteEvents(state: PipelineState, { run, events }: NoteEvents, now: number): PipelineState {
+  return events.reduce((next, event) => addEvent(next, now, { ...event, run }), state);
+}
