@@ -6,7 +6,7 @@ import { destroy, numberOf, type Row, rows, run, type Session, transaction } fro
 import { isMissing } from './control.ts';
 import { openSession, type Pool, withSession } from './pool.ts';
 import { explain } from './rejects.ts';
-import { sql, table } from './sql.ts';
+import { quote, sql, table } from './sql.ts';
 
 type ClaimedDatabase = ClaimedScope['databases'][number];
 /** A connection as the process list shows it. Stored at the destination: add fields, never rename. */
@@ -48,6 +48,8 @@ export async function claimScope(
 export async function openClaimed(pool: Pool, claim: ClaimedScope, database: string): Promise<Session> {
   const session = await openSession(pool);
   try {
+    // A joined DELETE names its target by alias only, which MariaDB looks for in the current database.
+    await run(session, `use ${quote(database)}`);
     const [self] = await rows(
       session,
       sql`select [id], [host] from information_schema.processlist where [id] = connection_id()`,
