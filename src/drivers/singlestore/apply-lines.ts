@@ -31,6 +31,13 @@ export function sorted(fold: TableFold): Sorted {
   return { gone, reread, parts, whole };
 }
 
+/** Keys of the whole rows of a fold. */
+export function wholeKeys(fold: TableFold): string[] {
+  const keys: string[] = [];
+  for (const [key, state] of fold.states) if (typeof state === 'object' && state.missing === null) keys.push(key);
+  return keys;
+}
+
 /** All whole rows of a fold. */
 export function wholeLines(fold: TableFold, count: number): AsyncGenerator<Batch, ChunkRead, undefined> {
   return gathered(rowsOf(fold), count);

@@ -2,7 +2,7 @@ import type { ClaimedScope } from '../apply.ts';
 import type { Capture } from '../changes.ts';
 import { DestinationRejected, StructureChanged } from '../errors.ts';
 import type { Batch, ChunkRead, Position } from '../model.ts';
-import { keyLines, partLines, plainLines, type Sorted, sorted, wholeLines } from './apply-lines.ts';
+import { keyLines, partLines, plainLines, type Sorted, sorted, wholeKeys, wholeLines } from './apply-lines.ts';
 import { lost } from './claim.ts';
 import { rows, run, type Session } from './connection.ts';
 import { countedLoad, rejection } from './counted-load.ts';
@@ -60,7 +60,7 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
   const { session, database } = to;
   const { claim } = means;
   const work = part.folds.filter(({ fold }) => !isEmpty(fold)).map((one) => ({ ...one, states: sorted(one.fold) }));
-  const staging = work.filter(({ index, states }) => !to.staged.has(index) && needsStage(states));
+  const staging = work.filter(({ index, writing, states }) => !to.staged.has(index) && needsStage(writing, states));
   if (staging.length > 0) {
     await ensureStages(
       means.pool,
@@ -152,7 +152,7 @@ async function writeTable(
   }
   if (whole > 0) {
     const lines = () => wholeLines(fold, whole);
-    await load(session, writing, writing.loadRows, lines, lines, signal);
+    await loadRows(session, writing, () => wholeKeys(fold), lines, lines, signal);
   }
   return absent.length === 0 ? unknown : absent.concat(unknown);
 }
@@ -173,36 +173,64 @@ async function reread(
     }
     return { rows: count, rules: [] };
   }
-  await load(session, writing, writing.loadRows, read, undefined, signal);
+  await loadRows(session, writing, () => keys, read, undefined, signal);
 }
+
+/** Whole rows go straight into the place. Where keys may be held equal, they must all be there afterwards, each under its own key. */
+async function loadRows(
+  session: Session,
+  writing: Writing,
+  keys: () => readonly string[],
+  lines: Lines,
+  again: Lines | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!writing.exact) {
+    await load(session, writing, writing.loadRows, lines, again, signal);
+    return;
+  }
+  const { table: source } = writing.followed;
+  await load(session, writing, writing.loadKeys, () => keyLines(keys()), undefined, signal);
+  await run(session, writing.deleteStaged);
+  const loaded = await load(session, writing, writing.loadRows, lines, again, signal);
+  const [found] = await rows(session, writing.countStaged);
+  if (Number(found?.['n']) !== loaded)
+    throw new DestinationRejected(
+      `Two rows of ${source.ref.schema}.${source.ref.name} have keys (${source.key.join(', ')}) that the destination holds equal.`,
+      'Make the keys differ in what the destination compares, or choose another `key` in the table’s options.',
+    );
+  await run(session, writing.emptyStage);
+}
+
+type Lines = () => AsyncGenerator<Batch, ChunkRead, undefined>;
 
 /** Keys per statement at the source (EXACTNESS.md §6). */
 const REREAD_KEYS = 1000;
 
 async function load(
   session: Session,
-  { followed, loadRows }: Writing,
+  { followed, loadRows: intoPlace, exact }: Writing,
   statement: string,
-  lines: () => AsyncGenerator<Batch, ChunkRead, undefined>,
-  rowsAgain: (() => AsyncGenerator<Batch, ChunkRead, undefined>) | undefined,
+  lines: Lines,
+  rowsAgain: Lines | undefined,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   let refused: string | undefined;
   const counted = {
     statement,
     table: followed.table,
-    replace: true,
+    replace: !exact || statement !== intoPlace,
     filled: 'The copy',
     refuse: (words: string) => {
       refused = words;
     },
   };
   try {
-    await countedLoad(session, counted, lines(), () => {}, signal);
+    return (await countedLoad(session, counted, lines(), () => {}, signal)).rows;
   } catch (error) {
     if (refused === undefined) throw error;
     if (error instanceof StructureChanged) {
-      if (statement === loadRows) throw error;
+      if (statement === intoPlace) throw error;
       // Another attempt has made its own.
       throw new Error(`The staging table of ${followed.ref.schema}.${followed.ref.name} was replaced.`);
     }
@@ -210,8 +238,8 @@ async function load(
   }
 }
 
-function needsStage({ gone, reread: unknown, parts }: Sorted): boolean {
-  return gone.length > 0 || unknown.length > 0 || parts.length > 0;
+function needsStage({ exact }: Writing, { gone, reread: unknown, parts, whole }: Sorted): boolean {
+  return (exact && whole > 0) || gone.length > 0 || unknown.length > 0 || parts.length > 0;
 }
 
 /** Only a single source transaction can write that many tables: batches end before. */
@@ -222,7 +250,7 @@ function countTables(
 ): void {
   for (const { writing, states } of work) {
     written.add(writing.followed.place);
-    if (needsStage(states)) written.add(writing.stage.name);
+    if (needsStage(writing, states)) written.add(writing.stage.name);
   }
   if (dialect.product === 'SingleStore' && written.size + 2 > MOST_TABLES)
     throw new DestinationRejected(

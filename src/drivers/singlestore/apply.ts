@@ -1,5 +1,6 @@
-import type { Applier, ApplyRequest, Applied as Counts } from '../apply.ts';
+import type { Applier, ApplyRequest, Applied as Counts, Followed } from '../apply.ts';
 import type { LogEvent } from '../changes.ts';
+import { UnsupportedValue } from '../errors.ts';
 import type { Position } from '../model.ts';
 import { createAhead } from './apply-ahead.ts';
 import { type Batch, bytesOf, endOfTransaction, foldEvent, isFull, isMuch, newBatch } from './apply-batch.ts';
@@ -69,6 +70,7 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
         const fold = closing.folds[index];
         const one = writings[index];
         if (!fold || !one) throw new Error(`There is no table ${index}.`);
+        if (one.followed.table.key.length === 0) throw keyless(one.followed);
         return { index, writing: one, fold };
       });
       const end = ends ? { position, transactions: closing.transactions } : null;
@@ -230,6 +232,13 @@ function isChange({ kind }: LogEvent): boolean {
 
 function countsOf(index: number, fold: TableFold | undefined) {
   return { index, inserted: fold?.inserted ?? 0, updated: fold?.updated ?? 0, deleted: fold?.deleted ?? 0 };
+}
+
+function keyless({ ref }: Followed): UnsupportedValue {
+  return new UnsupportedValue(
+    `${ref.schema}.${ref.name} has no key: its changes can't be told apart.`,
+    'Give the table a `key` in its options, or load it anew with `full`.',
+  );
 }
 
 /** Waits for all, then throws the first failure: nothing goes on in the background after an error. */

@@ -22,6 +22,8 @@ export type Dialect = {
   readonly product: Product;
   /** Compares strings bytewise, on the stand-ins without padding (EXACTNESS.md §8). */
   readonly keyCollation: string;
+  /** Whether key strings that differ only in spaces at their end may be one key (not settled for SingleStore; EXACTNESS.md §8). */
+  readonly padsKeys: boolean;
   /** Longest row in bytes, variable-length columns counted in full; undefined where they do not count. */
   readonly rowBytes: number | undefined;
   /** What LOAD DATA is told about its UTF-8 text; columns check what they store in any case. */
@@ -49,6 +51,7 @@ export function dialectOf(product: Product): Dialect {
 const SINGLESTORE: Dialect = {
   product: 'SingleStore',
   keyCollation: 'utf8mb4_bin',
+  padsKeys: true,
   rowBytes: undefined,
   loadCharset: 'utf8mb4',
   varcharLength: 21_845,
@@ -76,6 +79,7 @@ function standIn(product: 'MariaDB' | 'MySQL'): Dialect {
   return {
     product,
     keyCollation: product === 'MariaDB' ? 'utf8mb4_nopad_bin' : 'utf8mb4_0900_bin',
+    padsKeys: false,
     rowBytes: 65_535,
     // No byte of a longer UTF-8 character looks like a separator: MariaDB need not look for them, which saves 8 % of its CPU in a load.
     loadCharset: product === 'MariaDB' ? 'binary' : 'utf8mb4',

@@ -22,13 +22,19 @@ export type Writing = {
   readonly followed: Followed;
   /** Name of the staging table and a column that only a staging table of this structure has. */
   readonly stage: { readonly name: string; readonly row: string };
-  /** Key columns and masks of non-key columns: bit of column i, by mask. */
+  /** Masks of known columns: bit of column i. */
   readonly masks: number;
+  /**
+   * The destination may hold two keys of the source equal. Joins then compare lengths, too, and rows never replace each other: what is there under
+   * exactly their keys is deleted first, and `countStaged` finds all of them afterwards.
+   */
+  readonly exact: boolean;
   readonly emptyTable: string;
   readonly loadRows: string;
   readonly loadKeys: string;
   readonly loadParts: string;
   readonly deleteStaged: string;
+  readonly countStaged: string;
   readonly findAbsent: string;
   readonly updateStaged: string;
   readonly emptyStage: string;
@@ -49,9 +55,16 @@ export function writingOf(dialect: Dialect, followed: Followed): Writing {
   const numbers = (names: readonly string[]) =>
     names.map((name): Column => ({ name, type: NUMBER, nullable: true, sourceType: '', masked: false }));
   // Not the mark of loads into shadows: planning a table anew ends those.
-  const load = (into: string, fields: readonly Column[]) =>
-    loadText(`/* flow apply ${followed.id} */`, into, fields, true, dialect.loadCharset);
-  const match = key.map((name) => `t.${quote(name)} = s.${quote(name)}`).join(' and ');
+  const load = (into: string, fields: readonly Column[], replace = true) =>
+    loadText(`/* flow apply ${followed.id} */`, into, fields, replace, dialect.loadCharset);
+  const exact = isExact(dialect, followed);
+  const match = keyColumns
+    .flatMap(({ name, type }) => {
+      const [ours, theirs] = [`t.${quote(name)}`, `s.${quote(name)}`];
+      const text = exact && (type.kind === 'varchar' || type.kind === 'char');
+      return [`${ours} = ${theirs}`, ...(text ? [`length(${ours}) = length(${theirs})`] : [])];
+    })
+    .join(' and ');
   const sets = columns.flatMap((column, i) => {
     if (key.includes(column.name)) return [];
     const name = quote(column.name);
@@ -62,12 +75,14 @@ export function writingOf(dialect: Dialect, followed: Followed): Writing {
     followed,
     stage: { name: stage, row },
     masks,
+    exact,
     emptyTable: `delete from ${live}`,
-    loadRows: load(live, columns),
+    loadRows: load(live, columns, !exact),
     loadKeys: load(staged, [...numbers([row]), ...keyColumns]),
     loadParts: load(staged, [...numbers([row, ...maskNames]), ...columns]),
     deleteStaged: `delete t from ${live} as t join ${staged} as s on ${match}`,
-    findAbsent: `select s.${quote(row)} as ${quote('n')} from ${staged} as s left join ${live} as t on ${match} where t.${quote(key[0] as string)} is null`,
+    countStaged: `select count(*) as ${quote('n')} from ${staged} as s join ${live} as t on ${match}`,
+    findAbsent: `select s.${quote(row)} as ${quote('n')} from ${staged} as s left join ${live} as t on ${match} where t.${quote(key[0] ?? row)} is null`,
     updateStaged: `update ${live} as t join ${staged} as s on ${match} set ${sets.join(', ')}`,
     emptyStage: `delete from ${staged}`,
   };
@@ -119,7 +134,16 @@ function stageDdl(dialect: Dialect, followed: Followed, row: string): string {
     ...own.map((name): Column => ({ name, type: NUMBER, nullable: true, sourceType: '', masked: false })),
     ...source.columns.map((column) => ({ ...column, nullable: !source.key.includes(column.name) })),
   ];
-  return tableDdl(dialect, target.database, stageName(followed.id), { ...source, columns }, NO_LAYOUT);
+  if (!isExact(dialect, followed))
+    return tableDdl(dialect, target.database, stageName(followed.id), { ...source, columns }, NO_LAYOUT);
+  // Two keys that the destination holds equal must not replace each other here either.
+  const layout = { shard: source.key.map(quote), sort: undefined };
+  const key = [...source.key, row];
+  return tableDdl(dialect, target.database, stageName(followed.id), { ...source, columns, key }, layout);
+}
+
+function isExact(dialect: Dialect, { table: source }: Followed): boolean {
+  return dialect.padsKeys && source.textKey;
 }
 
 /** Changes with every column and type. */
