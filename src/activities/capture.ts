@@ -6,7 +6,7 @@ import type { RowCounts } from '../workflows/messages.ts';
 import type { StreamHeartbeat } from '../workflows/progress.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName, sourceName } from './names.ts';
-import { type Changed, pump, releaser } from './pump.ts';
+import { type Changed, type Pumping, pump, releaser } from './pump.ts';
 
 /** A table that leaves the stream, because a user said so. */
 export type Leaving = {
@@ -35,6 +35,8 @@ export type SliceAnswer = {
   readonly position: string;
   /** Commit time at the source of the last change that is applied, ms; null: none was. */
   readonly at: number | null;
+  /** When the reader last stood at the log's end with everything written, ms by this worker's clock; null: not in this slice. */
+  readonly completeAt?: number | null;
   /** Tables that left the stream in this slice and must be loaded again. */
   readonly left: readonly { readonly ref: TableRef; readonly error: TableError }[];
   readonly altered: readonly { readonly ref: TableRef; readonly change: string }[];
@@ -90,7 +92,7 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
   }
 }
 
-type Pass = Pick<SliceAnswer, 'position' | 'at' | 'behind' | 'followed'>;
+type Pass = Pick<SliceAnswer, 'position' | 'at' | 'behind' | 'followed' | 'completeAt'>;
 
 /** One reader of the log from the durable position on. `again`: a structure was dealt with. */
 async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
@@ -132,9 +134,11 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     }),
   );
   const release = releaser(reader, from);
+  const about: Pumping = { stop: state.stop, forever: input.until === 'forever', completeAt: null };
   try {
-    const about = { stop: state.stop, forever: input.until === 'forever' };
-    const changed = await pump(about, reader, applier, release, () => report(ends, state, claim, applier));
+    const changed = await pump(about, reader, applier, release, () =>
+      report(ends, state, claim, applier, about.completeAt),
+    );
     await at('destination', () => applier.flush());
     if (changed) {
       await restructure(ends, state, claim, followed[changed.table] as Followed, changed, applier.durable);
@@ -148,6 +152,7 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
   return {
     position: applier.durable,
     at: applier.durableAt,
+    completeAt: about.completeAt,
     behind: behind.slice(0, 1000).map((table) => table.ref),
     followed: followed.length,
   };
@@ -222,7 +227,13 @@ function add(counts: Counts, applied: readonly Applied[]): void {
 }
 
 /** Tells the live state of the stream by heartbeat. */
-async function report({ source }: Ends, state: Slice, claim: ClaimedScope, applier: Applier): Promise<void> {
+async function report(
+  { source }: Ends,
+  state: Slice,
+  claim: ClaimedScope,
+  applier: Applier,
+  completeAt: number | null,
+): Promise<void> {
   const counts = { ...state.counts };
   add(counts, applier.applied);
   const kept = await source.logState(claim.slot, applier.durable).catch(() => null);
@@ -231,6 +242,7 @@ async function report({ source }: Ends, state: Slice, claim: ClaimedScope, appli
       rows: counts,
       position: applier.durable,
       at: applier.durableAt,
+      completeAt,
       pending: applier.pending,
       behindBytes: kept?.bytes ?? null,
       logHoursLeft: kept?.hoursLeft ?? null,

@@ -11,12 +11,15 @@ const RELEASE_AFTER_MS = 10_000;
 /** A table whose structure is another one from here on. */
 export type Changed = Extract<LogEvent, { kind: 'structure' }>;
 
+/** `completeAt`: when everything up to the log's end was last written, ms. */
+export type Pumping = { readonly stop: AbortSignal; readonly forever: boolean; completeAt: number | null };
+
 /**
  * Moves events into the applier until the log's end, the signal, or a changed structure. Reads ahead by one piece while the destination
  * writes. A stream that follows on writes within a tenth of a second.
  */
 export async function pump(
-  about: { readonly stop: AbortSignal; readonly forever: boolean },
+  about: Pumping,
   capture: Capture,
   applier: Applier,
   release: (durable: Position) => Promise<void>,
@@ -34,7 +37,7 @@ export async function pump(
   };
   try {
     for (;;) {
-      const piece = await Promise.race([next, tick(since === 0 ? 1_000 : LATENCY_MS - (Date.now() - since))]);
+      const piece = await within(next, since === 0 ? 1_000 : LATENCY_MS - (Date.now() - since));
       if (Date.now() - reported > 1_000) {
         reported = Date.now();
         await report();
@@ -54,8 +57,11 @@ export async function pump(
       next.catch(() => {});
       await at('destination', () => applier.take(whole));
       const last = whole.at(-1);
-      if (last?.kind === 'progress' && last.atEnd) await write();
-      else if (since === 0 && whole.length > 0) since = Date.now();
+      if (last?.kind === 'progress' && last.atEnd) {
+        const seen = Date.now();
+        await write();
+        about.completeAt = seen;
+      } else if (since === 0 && whole.length > 0) since = Date.now();
       else if (since !== 0 && Date.now() - since >= LATENCY_MS && about.forever) await write();
     }
   } catch (error) {
@@ -67,9 +73,17 @@ export async function pump(
   }
 }
 
-async function tick(ms: number): Promise<'tick'> {
-  await new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)).unref());
-  return 'tick';
+/** What a promise gives, or `tick` when it takes longer. */
+async function within<T>(promise: Promise<T>, ms: number): Promise<T | 'tick'> {
+  let timer: NodeJS.Timeout | undefined;
+  const tick = new Promise<'tick'>((resolve) => {
+    timer = setTimeout(resolve, Math.max(0, ms), 'tick');
+  });
+  try {
+    return await Promise.race([promise, tick]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Lets the source's log go, a set time behind what is durable. */

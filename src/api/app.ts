@@ -21,6 +21,7 @@ import { type Base, type Deps, mount, type Route } from './route.ts';
 import { runRoutes } from './runs.ts';
 import { scheduleRoutes } from './schedule.ts';
 import { statusRoutes } from './status.ts';
+import { tableActionRoutes } from './table-actions.ts';
 import { tableRoutes } from './tables.ts';
 
 export type AppOptions = {
@@ -87,6 +88,7 @@ export function createApp(pipelines: Pipelines, options: AppOptions): OpenAPIHon
     ...licenceRoutes(deps),
     ...scheduleRoutes(deps),
     ...tableRoutes(deps),
+    ...tableActionRoutes(deps),
     ...listRoutes(deps),
     ...operationRoutes(deps),
     ...statusRoutes(deps),

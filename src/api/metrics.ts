@@ -1,5 +1,5 @@
 import type { PipelineOverview, Run } from '../workflows/messages.ts';
-import { liveRun } from './live.ts';
+import { lagOf, liveProgress, liveRun, withProgress } from './live.ts';
 import type { Pipelines } from './pipelines.ts';
 
 type Labels = Readonly<Record<string, string>>;
@@ -37,7 +37,12 @@ async function seeAll(pipelines: Pipelines): Promise<Seen[]> {
 
 async function see(pipelines: Pipelines, name: string): Promise<Seen> {
   const [overview, runs] = await Promise.all([pipelines.overview(name), pipelines.runs(name)]);
-  return { name, overview, runs: await Promise.all(runs.map((run) => liveRun(pipelines, name, run))) };
+  const stream = overview.current.stream && (await liveProgress(pipelines, name, overview.current.stream));
+  const lag = lagOf(overview, stream?.stream, Date.now());
+  const live = runs.map((run) =>
+    run.id === overview.current.stream?.id ? withProgress(run, stream) : liveRun(pipelines, name, run),
+  );
+  return { name, overview: { ...overview, lag }, runs: await Promise.all(live) };
 }
 
 function perPipeline(seen: readonly Seen[]): Metric[] {

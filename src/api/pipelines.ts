@@ -19,6 +19,8 @@ import type {
   SetSchedule,
   SetScheduler,
   SetTable,
+  TableAction,
+  TableActionAnswer,
   TestInput,
   TestResult,
 } from '../workflows/messages.ts';
@@ -66,6 +68,8 @@ export interface Pipelines {
   setScheduler(asked: Asked, change: SetScheduler): Promise<void>;
   setTable(asked: Asked, change: SetTable): Promise<void>;
   request(asked: Asked, operation: RequestOperation): Promise<RequestAnswer>;
+  /** Pauses, resumes, skips or reloads one selected table. */
+  actOnTable(asked: Asked, action: TableAction): Promise<TableActionAnswer>;
   cancel(asked: Asked, cancel: Cancel): Promise<CancelAnswer>;
 
   /** Connects from a worker. A connection that fails is an answer. */

@@ -2,7 +2,7 @@ import type { TableRecord } from '../drivers/destination.ts';
 import type { PipelineConfig, PipelineOverview, SelectedTable } from '../workflows/messages.ts';
 import type { ProgressTable } from '../workflows/progress.ts';
 import { destinationsOf, targetOf } from './destinations.ts';
-import { liveProgress, liveRun } from './live.ts';
+import { lagOf, liveProgress, liveRun, withProgress } from './live.ts';
 import { Problem } from './problem.ts';
 import type { Ctx } from './request.ts';
 import { type Deps, json, type Route } from './route.ts';
@@ -36,18 +36,19 @@ export function statusRoutes(deps: Deps): Route[] {
 async function status({ pipelines }: Deps, c: Ctx, pipeline: string): Promise<Response> {
   const seen = await pipelines.overview(pipeline);
   const { stream, load } = seen.current;
-  const live = load && (await liveRun(pipelines, pipeline, load));
-  // A full extract takes both lanes and is one run.
-  const liveStream = stream && (stream.id === load?.id ? live : await liveRun(pipelines, pipeline, stream));
+  const [live, progress] = await Promise.all([
+    load && liveRun(pipelines, pipeline, load),
+    stream && liveProgress(pipelines, pipeline, stream),
+  ]);
   return c.json({
     pipeline: seen.pipeline,
     state: seen.state,
     consistent: seen.consistent,
     scheduler: seen.scheduler,
-    current: { stream: liveStream, load: live },
+    current: { stream: stream && withProgress(stream, progress), load: live },
     queue: seen.queue,
-    lag: seen.lag,
-    position: seen.position,
+    lag: lagOf(seen, progress?.stream, Date.now()),
+    position: progress?.stream?.position ?? seen.position,
     tables: seen.tables,
   });
 }
@@ -65,7 +66,7 @@ async function tables({ pipelines }: Deps, c: Ctx, pipeline: string): Promise<Re
   ]);
   const shown = selected.map((table) => {
     const key = nameOf(table);
-    const lag = table.state === 'consistent' ? overview.lag.seconds : null;
+    const lag = table.state === 'consistent' ? lagOf(overview, undefined, Date.now()).seconds : null;
     return {
       db: table.database,
       ...shownTable(config, table, recorded.tables.get(key), live.get(key)),

@@ -2,7 +2,7 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { Operation, Run, RunState } from '../workflows/messages.ts';
 import { queries, runWorkflowId } from '../workflows/messages.ts';
-import type { LoadHeartbeat, Progress } from '../workflows/progress.ts';
+import type { LoadHeartbeat, Progress, StreamHeartbeat } from '../workflows/progress.ts';
 import type { Link } from './temporal-link.ts';
 
 const operations: readonly Operation[] = ['full', 'syncnew', 'syncstruct', 'delta', 'rollback', 'validate'];
@@ -16,12 +16,43 @@ export async function openRunProgress({ client, soon }: Link, pipeline: string, 
     soon(() => handle.query<Progress>(queries.progress), withinMs),
     soon(() => handle.describe(), withinMs),
   ]);
-  const inFlight = (described.raw.pendingActivities ?? []).flatMap(({ heartbeatDetails }) => {
+  const beats = (described.raw.pendingActivities ?? []).flatMap(({ heartbeatDetails }) => {
     const [payload] = heartbeatDetails?.payloads ?? [];
-    const beat = payload ? defaultPayloadConverter.fromPayload<Partial<LoadHeartbeat> | null>(payload) : null;
-    return beat?.table && typeof beat.rows === 'number' ? [beat as LoadHeartbeat] : [];
+    const beat = payload
+      ? defaultPayloadConverter.fromPayload<Partial<LoadHeartbeat & StreamHeartbeat> | null>(payload)
+      : null;
+    return beat ? [beat] : [];
   });
-  return addInFlight(progress, inFlight);
+  const loads = beats.filter(
+    (beat): beat is LoadHeartbeat => beat.table !== undefined && typeof beat.rows === 'number',
+  );
+  const [stream] = beats.flatMap((beat) => (beat.stream ? [beat.stream] : []));
+  return addStream(addInFlight(progress, loads), stream);
+}
+
+/** Progress with what the open slice has applied. */
+export function addStream(progress: Progress, slice: StreamHeartbeat['stream'] | undefined): Progress {
+  if (!slice) return progress;
+  const before = progress.stream ?? {
+    rows: { inserted: 0, updated: 0, deleted: 0, parked: 0 },
+    position: null,
+    at: null,
+  };
+  const { rows, position, at, completeAt, behindBytes, logHoursLeft } = slice;
+  const stream = {
+    rows: {
+      inserted: before.rows.inserted + rows.inserted,
+      updated: before.rows.updated + rows.updated,
+      deleted: before.rows.deleted + rows.deleted,
+      parked: before.rows.parked + rows.parked,
+    },
+    position,
+    at: at ?? before.at,
+    completeAt: completeAt ?? before.completeAt ?? null,
+    behindBytes,
+    logHoursLeft,
+  };
+  return { ...progress, stream };
 }
 
 /** Progress with uncommitted rows added, per table and in all. */

@@ -91,6 +91,7 @@ export function temporalPipelines(link: Link, zone: string): Pipelines {
     setScheduler: (asked, change) => update(asked, updates.setScheduler, change),
     setTable: (asked, change) => update(asked, updates.setTable, change),
     request: (asked, operation) => update(asked, updates.request, operation),
+    actOnTable: (asked, action) => update(asked, updates.tableAction, action),
     cancel: (asked, cancel) => update(asked, updates.cancel, cancel),
 
     test: async (pipeline, input) => {

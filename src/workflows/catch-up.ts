@@ -28,7 +28,12 @@ export async function catchUp(input: FullInput, state: LoadState, began: BeginAn
       leaving: [],
     },
   ]);
-  state.streamed = { rows: answer.rows, position: answer.position, at: answer.at };
+  state.streamed = {
+    rows: answer.rows,
+    position: answer.position,
+    at: answer.at,
+    completeAt: answer.completeAt ?? null,
+  };
   await giveUp(input, state, answer.left);
 }
 

@@ -40,6 +40,7 @@ export type FullResult = {
   readonly resume?: FullResume;
   /** Commit time at the source of the last change that was applied, ms. */
   readonly at?: number | null;
+  readonly completeAt?: number | null;
   /** The source captures changes: deltas can follow. */
   readonly follows?: boolean;
   /** Destination databases that hold a checkpoint of `scope`, or after a hand-over of the main stream. */
@@ -65,6 +66,8 @@ export type StreamTotals = {
   readonly position: string | null;
   /** Commit time at the source of the last applied change, ms. */
   readonly at: number | null;
+  /** The moment up to which the copy is known to hold everything, ms. */
+  readonly completeAt?: number | null;
 };
 export type DeltaResult = StreamTotals & {
   readonly state: 'succeeded' | 'failed' | 'cancelled' | 'yielded';

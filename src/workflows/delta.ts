@@ -16,6 +16,7 @@ type State = {
   rows: DeltaResult['rows'];
   position: string | null;
   at: number | null;
+  completeAt: number | null;
   yielding: boolean;
   readonly left: FailedTable[];
 };
@@ -25,8 +26,13 @@ type State = {
  * travels through this workflow. Asked to return, it writes what it has read and does. Cancelled, too: what is applied stays.
  */
 export async function delta(input: DeltaInput): Promise<DeltaResult> {
-  const before = input.before ?? { rows: { inserted: 0, updated: 0, deleted: 0, parked: 0 }, position: null, at: null };
-  const state: State = { ...before, yielding: false, left: [] };
+  const before = input.before ?? {
+    rows: { inserted: 0, updated: 0, deleted: 0, parked: 0 },
+    position: null,
+    at: null,
+    completeAt: null,
+  };
+  const state: State = { ...before, completeAt: before.completeAt ?? null, yielding: false, left: [] };
   let running: wf.CancellationScope | undefined;
   wf.setHandler(wf.defineQuery<Progress>(queries.progress), () => progressOf(state));
   wf.setHandler(wf.defineSignal(signals.yieldSoon), () => {
@@ -43,8 +49,8 @@ export async function delta(input: DeltaInput): Promise<DeltaResult> {
       take(input, state, answer);
       behind = answer.behind;
       show(state);
-      if (!input.continuous && !state.yielding) return result(state, behind, { state: 'succeeded' });
       if (wf.CancellationScope.current().consideredCancelled) return result(state, behind, { state: 'cancelled' });
+      if (!input.continuous && !state.yielding) return result(state, behind, { state: 'succeeded' });
       if (input.continuous)
         await tell(signals.noteStream, { run: input.run, ...totals(state), left: answer.left, behind });
       if (wf.workflowInfo().continueAsNewSuggested && !state.yielding) {
@@ -92,6 +98,7 @@ function take(input: DeltaInput, state: State, answer: SliceAnswer): void {
   };
   state.position = answer.position;
   state.at = answer.at ?? state.at;
+  state.completeAt = answer.completeAt ?? state.completeAt;
   state.left.push(...answer.left);
   notice(input.run, [
     ...answer.altered.map(({ ref, change }) => ({
@@ -108,8 +115,8 @@ function take(input: DeltaInput, state: State, answer: SliceAnswer): void {
   ]);
 }
 
-function totals({ rows, position, at }: State) {
-  return { rows, position, at };
+function totals({ rows, position, at, completeAt }: State) {
+  return { rows, position, at, completeAt };
 }
 
 function result(

@@ -167,6 +167,7 @@ function result(
     bytes: progress.bytes,
     position: state.streamed?.position ?? began?.position ?? null,
     at: state.streamed?.at ?? null,
+    completeAt: state.streamed?.completeAt ?? null,
     follows: began?.captures === true,
     databases: began?.databases ?? [],
     scope: began?.scope ?? 0,

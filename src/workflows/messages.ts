@@ -212,6 +212,8 @@ export type PipelineOverview = {
   readonly tables: Readonly<Record<string, number>>;
   /** Commit time at the source of the last applied change, ms. */
   readonly streamedAt?: number | null;
+  /** The moment up to which the copy is known to hold everything, ms. */
+  readonly completeAt?: number | null;
 };
 /** Argument of `events`: those with `seq` greater than this. */
 export type EventsSince = { readonly since: number };

@@ -20,6 +20,7 @@ export function overview(state: PipelineState): PipelineOverview {
     position: state.position,
     tables: counts,
     streamedAt: state.streamedAt,
+    completeAt: state.completeAt,
   };
 }
 

@@ -13,7 +13,12 @@ export type Progress = {
   readonly tablesTotal: number;
   readonly tables: readonly ProgressTable[];
   /** Of a stream: what it has applied by the end of its last slice. */
-  readonly stream?: StreamTotals;
+  readonly stream?: StreamProgress;
+};
+/** `behindBytes`, `logHoursLeft`: of the source's log, as far as it is known just now. */
+export type StreamProgress = StreamTotals & {
+  readonly behindBytes?: number | null;
+  readonly logHoursLeft?: number | null;
 };
 export type ProgressTable = TableRef & {
   readonly state: 'waiting' | 'loading' | 'loaded' | 'failed';
@@ -30,6 +35,7 @@ export type StreamHeartbeat = {
     readonly rows: Omit<RowCounts, 'loaded'>;
     readonly position: string;
     readonly at: number | null;
+    readonly completeAt: number | null;
     readonly pending: number;
     readonly behindBytes: number | null;
     readonly logHoursLeft: number | null;

@@ -120,6 +120,7 @@ function followed(state: PipelineState, run: Run, result: FullResult, now: numbe
     failures: 0,
     position: result.position,
     streamedAt: result.at ?? null,
+    completeAt: result.completeAt ?? null,
     main: result.follows ? { scope: result.scope, databases } : null,
     nextDue: tickAfter({ ...state, failures: 0 }, now),
   };
@@ -179,7 +180,7 @@ export function noteStream(state: PipelineState, note: NoteStream, now: number):
 /** Position and table states as a stream has left them. */
 function takeIn(
   state: PipelineState,
-  { position, at, left, behind }: Pick<DeltaResult, 'position' | 'at' | 'left' | 'behind'>,
+  { position, at, completeAt, left, behind }: Pick<DeltaResult, 'position' | 'at' | 'completeAt' | 'left' | 'behind'>,
 ): PipelineState {
   const lost = new Map(left.map((table) => [nameOf(table.ref), table.error]));
   const ahead = new Set(behind?.map(nameOf));
@@ -190,7 +191,13 @@ function takeIn(
     else if (behind !== null && (table.state === 'loaded' || table.state === 'consistent'))
       tables[name] = { ...table, state: ahead.has(name) ? 'loaded' : 'consistent' };
   }
-  return { ...state, tables, position: position ?? state.position, streamedAt: at ?? state.streamedAt };
+  return {
+    ...state,
+    tables,
+    position: position ?? state.position,
+    streamedAt: at ?? state.streamedAt,
+    completeAt: completeAt ?? state.completeAt,
+  };
 }
 
 /** A table whose structure changed beyond what can be altered is loaded again at once, unless structures are the user's own business. */

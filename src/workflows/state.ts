@@ -60,6 +60,8 @@ export type PipelineState = {
   readonly failures: number;
   /** Commit time at the source of the last applied change, ms. */
   readonly streamedAt: number | null;
+  /** The moment up to which the copy is known to hold everything, ms. */
+  readonly completeAt: number | null;
 };
 
 const KEPT_RUNS = 50;
@@ -100,6 +102,7 @@ export function newState(name: string, zone: string): PipelineState {
     nextDue: null,
     failures: 0,
     streamedAt: null,
+    completeAt: null,
   };
 }
 
@@ -143,7 +146,9 @@ export function setConnection(
   const connected = before.connected && before.fingerprint === fingerprint;
   const saved: Connection = { params, fingerprint, connected, revision: before.revision + 1 };
   const group = side === 'source' ? 'Source' : 'Destination';
-  let next: PipelineState = { ...state, [side]: saved, failures: 0 };
+  let next: PipelineState = { ...state, [side]: saved };
+  // What made scheduled deltas fail may be mended.
+  if (state.failures > 0) next = { ...next, failures: 0, nextDue: nextDue(state.schedule, state.zone, now) };
   next = note(next, now, 'connection_saved', `The ${side} connection was saved.`, { group });
   if (unknown.length > 0) {
     next = note(

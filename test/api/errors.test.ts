@@ -180,8 +180,6 @@ describe('routes', () => {
     ['GET', 'rollback-points'],
     ['POST', 'ops/rollback/7'],
     ['POST', 'ops/extract/validate'],
-    ['POST', 'tables/a/b/c/pause'],
-    ['POST', 'tables/a/b/c/reload'],
   ])('%s %s is not in this version yet', async (method, path) => {
     expectProblem(await harness().send(method, path), 501);
   });

@@ -2,7 +2,18 @@ import type { Health, Pipelines } from '../../src/api/pipelines.ts';
 import { Problem } from '../../src/api/problem.ts';
 import { missingParams, sourceCode } from '../../src/codes.ts';
 import type { TableOptions } from '../../src/drivers/model.ts';
-import type { CatalogAnswer, Connection, PipelineConfig, PipelineEvent, ReportAnswer, RequestAnswer, Run, SelectedTable, TestInput, TestResult } from '../../src/workflows/messages.ts';
+import type {
+  CatalogAnswer,
+  Connection,
+  PipelineConfig,
+  PipelineEvent,
+  ReportAnswer,
+  RequestAnswer,
+  Run,
+  SelectedTable,
+  TestInput,
+  TestResult,
+} from '../../src/workflows/messages.ts';
 import type { Progress } from '../../src/workflows/progress.ts';
 
 type Known = {
@@ -209,6 +220,14 @@ export function fakePipelines(): FakeWorld {
           ),
         };
         one.tables = [...one.tables.filter((known) => known !== before), next];
+      }),
+    actOnTable: async ({ pipeline }, argument) =>
+      once('actOnTable', pipeline, argument, (one) => {
+        const table = one.tables.find(({ name }) => name === argument.table.name);
+        if (!table || table.state === 'loading') return { done: false, text: 'It is being loaded.' };
+        const state = argument.action === 'pause' ? 'paused' : argument.action === 'skip' ? 'skipped' : 'reload';
+        one.tables = one.tables.map((other) => (other === table ? { ...other, state } : other));
+        return { done: true, text: 'Done.' };
       }),
     request: async ({ pipeline }, argument) =>
       once('request', pipeline, argument, (one): RequestAnswer => {
