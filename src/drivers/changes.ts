@@ -1,4 +1,4 @@
-import type { Batch, ChunkRead, Position, RuleUse, Table } from './model.ts';
+import type { Batch, ChunkRead, Position, RuleUse, Table, TableOptions } from './model.ts';
 
 /** What a source's log says and how it is asked: the contract between capture (sources) and apply (destination). Types only. */
 
@@ -11,6 +11,8 @@ export type FollowedTable = {
    * destination database holds already when another database lags behind.
    */
   readonly skip: readonly Position[];
+  /** The table's settings, for describing it again when its structure has changed; absent: none. */
+  readonly options?: TableOptions;
 };
 
 /** One row of a source transaction. Positions of tables are indexes into `CaptureRequest.tables`. */

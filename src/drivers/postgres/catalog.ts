@@ -1,17 +1,7 @@
 import type { TableRef } from '../model.ts';
 import type { Listing } from '../source.ts';
 import type { Session } from './connection.ts';
-
-/** A type with what it is made of; `name` is the base type's own name, domains are already followed to their base. */
-export type SourceType = {
-  readonly oid: number;
-  readonly schema: string;
-  readonly name: string;
-  readonly kind: 'base' | 'enum' | 'composite' | 'range' | 'array';
-  readonly element: SourceType | undefined;
-  /** Length, precision or scale as PostgreSQL packs them; -1 without. */
-  readonly modifier: number;
-};
+import { readTypes, type SourceType } from './source-type.ts';
 
 export type SourceColumn = {
   readonly number: number;
@@ -164,56 +154,15 @@ async function readColumns(session: Session, version: number, oids: number[]): P
      from pg_attribute where attrelid = any($1::oid[]) and attnum > 0 and not attisdropped order by attrelid, attnum`,
     [oids],
   );
-  const types = await readTypes(session, [...new Set(rows.map((row) => row.type))]);
+  const resolve = await readTypes(session, [...new Set(rows.map((row) => row.type))]);
   return grouped(rows, (row) => ({
     number: row.number,
     name: row.name,
-    type: resolve(types, row.type, row.modifier),
+    type: resolve(row.type, row.modifier),
     typeText: row.typeText,
     notNull: row.notNull,
     generated: row.generated === 's' ? 'stored' : row.generated === 'v' ? 'virtual' : 'no',
   }));
-}
-
-type TypeRow = {
-  oid: number;
-  schema: string;
-  name: string;
-  kind: string;
-  base: number;
-  baseModifier: number;
-  /** 0: not an array. */
-  element: number;
-};
-
-async function readTypes(session: Session, wanted: number[]): Promise<Map<number, TypeRow>> {
-  const types = new Map<number, TypeRow>();
-  for (let missing = wanted; missing.length > 0; ) {
-    const { rows } = await session.query<TypeRow>(
-      `select t.oid, n.nspname as schema, t.typname as name, t.typtype as kind, t.typbasetype as base, t.typtypmod as "baseModifier",
-         case when t.typcategory = 'A' and t.typlen = -1 then t.typelem else 0 end as element
-       from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = any($1::oid[])`,
-      [missing],
-    );
-    for (const row of rows) types.set(row.oid, row);
-    missing = [...new Set(rows.flatMap((row) => [row.base, row.element]))].filter(
-      (oid) => oid !== 0 && !types.has(oid),
-    );
-  }
-  return types;
-}
-
-const KINDS: Readonly<Record<string, SourceType['kind']>> = { e: 'enum', c: 'composite', r: 'range', m: 'range' };
-
-function resolve(types: ReadonlyMap<number, TypeRow>, oid: number, modifier: number): SourceType {
-  const row = types.get(oid);
-  if (!row) return { oid, schema: '', name: 'unknown', kind: 'base', element: undefined, modifier };
-  // A domain's own modifier is the one that its base type obeys; a column of a domain has none.
-  if (row.kind === 'd') return resolve(types, row.base, row.baseModifier);
-  const { schema, name } = row;
-  if (row.element !== 0)
-    return { oid, schema, name, kind: 'array', element: resolve(types, row.element, modifier), modifier };
-  return { oid, schema, name, kind: KINDS[row.kind] ?? 'base', element: undefined, modifier };
 }
 
 async function readIndexes(session: Session, version: number, oids: number[]): Promise<Map<number, SourceIndex[]>> {

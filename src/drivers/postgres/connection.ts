@@ -17,6 +17,8 @@ export type Server = {
   readonly moneyScale: number;
   /** Connections in use, so that closing can end them. */
   readonly busy: Set<Session>;
+  /** Opens a connection that can stream the log, with the same fixed settings; the caller ends it. */
+  replication(): Promise<pg.Client>;
 };
 
 /** A connection in use, with what is needed to end its backend from another one. */
@@ -41,6 +43,12 @@ const SETTINGS: readonly (readonly [since: number, statement: string])[] = [
   [0, 'set row_security = off'],
   [110000, 'set jit = off'],
 ];
+
+/**
+ * What the log prints by itself, where a read can say how: money in a notation that does not depend on the server, and names of the kind of
+ * regclass as `openSnapshot` reads them.
+ */
+const LOG_SETTINGS = ["set lc_monetary = 'C'", 'set search_path = pg_catalog'];
 
 // A message of its own: the clock of the old limit runs until the end of the message that it began with.
 const NO_TIMEOUT = 'set statement_timeout = 0';
@@ -69,7 +77,15 @@ export async function connect(params: Params, signal: AbortSignal): Promise<Serv
     // An idle connection that the server closes must not end the process; the next use opens a new one.
     pool.on('error', () => {});
     try {
-      return await greet(pool, database, user);
+      const facts = await greet(pool);
+      return {
+        pool,
+        database,
+        user,
+        busy: new Set(),
+        ...facts,
+        replication: () => openReplication(config, facts.version),
+      };
     } catch (error) {
       await pool.end();
       throw error;
@@ -77,7 +93,7 @@ export async function connect(params: Params, signal: AbortSignal): Promise<Serv
   });
 }
 
-async function greet(pool: pg.Pool, database: string, user: string): Promise<Server> {
+async function greet(pool: pg.Pool): Promise<Pick<Server, 'version' | 'versionText' | 'moneyScale'>> {
   const client = await pool.connect();
   try {
     await client.query(NO_TIMEOUT);
@@ -91,7 +107,7 @@ async function greet(pool: pg.Pool, database: string, user: string): Promise<Ser
         `PostgreSQL ${row.text} is too old: 10 is the oldest that can be copied.`,
         'Upgrade the server.',
       );
-    return { pool, version, versionText: row.text, database, user, moneyScale: row.money, busy: new Set() };
+    return { version, versionText: row.text, moneyScale: row.money };
   } finally {
     client.release();
   }
@@ -117,9 +133,8 @@ export async function takeSession(server: Server): Promise<Session> {
   if (client.listenerCount('error') === 0) client.on('error', () => {});
   if (client.backend === undefined) {
     try {
-      const statements = SETTINGS.filter(([since]) => server.version >= since).map(([, statement]) => statement);
       await client.query(NO_TIMEOUT);
-      await client.query(statements.join(';'));
+      await client.query(settingsOf(server.version).join(';'));
       const { rows } = await client.query<{ pid: number; started: string }>(
         'select pid, backend_start::text as started from pg_stat_activity where pid = pg_backend_pid()',
       );
@@ -132,6 +147,28 @@ export async function takeSession(server: Server): Promise<Session> {
   const session = client as Session;
   server.busy.add(session);
   return session;
+}
+
+function settingsOf(version: number): string[] {
+  return SETTINGS.filter(([since]) => version >= since).map(([, statement]) => statement);
+}
+
+async function openReplication(config: pg.ClientConfig, version: number): Promise<pg.Client> {
+  const client = new pg.Client({ ...config, ...{ replication: 'database' } });
+  // Whoever reads it hears of the error from its own query.
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    // One statement a message: servers before 14 look for replication commands in the whole text.
+    for (const statement of [NO_TIMEOUT, ...settingsOf(version), ...LOG_SETTINGS]) await client.query(statement);
+    // A server without an encoding refuses to send what is not UTF-8, and would then send nothing more: the rows are checked instead.
+    const { rows } = await client.query<{ encoding: string }>("select current_setting('server_encoding') as encoding");
+    if (rows[0]?.encoding === 'SQL_ASCII') await client.query("set client_encoding = 'SQL_ASCII'");
+    return client;
+  } catch (error) {
+    await client.end().catch(() => {});
+    throw error;
+  }
 }
 
 /** Puts a connection back, or closes it (`broken`): nothing of a failed transaction may reach its next user. */

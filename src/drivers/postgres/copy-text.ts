@@ -41,3 +41,53 @@ function escapes(data: Buffer, at: number): boolean {
   while (before > 0 && data[before - 1] === BACKSLASH) before--;
   return (at - before) % 2 === 0;
 }
+
+/** The letter after the backslash, by byte, as COPY writes it and `fixEscapes` leaves it; 0 where the byte travels as it is. */
+const LETTER = new Uint8Array(256);
+for (const [byte, letter] of [
+  [8, 'b'],
+  [9, 't'],
+  [10, 'n'],
+  [13, 'r'],
+  [BACKSLASH, '\\'],
+] as const)
+  LETTER[byte] = letter.charCodeAt(0);
+
+/** Appends a value's text as a COPY that `fixEscapes` has been over gives it; `out` must have room for twice as much. Returns where it ends. */
+export function appendCopyText(out: Buffer, at: number, source: Buffer, start: number, end: number): number {
+  if (end - start > LONG) return appendLong(out, at, source, start, end);
+  for (let i = start; i < end; i++) {
+    const byte = source[i] as number;
+    if ((byte < 14 || byte === BACKSLASH) && LETTER[byte] !== 0) {
+      out[at++] = BACKSLASH;
+      out[at++] = LETTER[byte] as number;
+    } else out[at++] = byte;
+  }
+  return at;
+}
+/** From here on copying natively between escapes is faster than byte by byte. */
+const LONG = 64;
+
+function appendLong(out: Buffer, at: number, source: Buffer, start: number, end: number): number {
+  let from = start;
+  for (let i = start; i < end; i++) {
+    const byte = source[i] as number;
+    if ((byte < 14 || byte === BACKSLASH) && LETTER[byte] !== 0) {
+      if (i > from) at += source.copy(out, at, from, i);
+      out[at++] = BACKSLASH;
+      out[at++] = LETTER[byte] as number;
+      from = i + 1;
+    }
+  }
+  return from < end ? at + source.copy(out, at, from, end) : at;
+}
+
+/** How many bytes `appendCopyText` writes. */
+export function copyTextLength(source: Buffer, start: number, end: number): number {
+  let length = end - start;
+  for (let i = start; i < end; i++) {
+    const byte = source[i] as number;
+    if ((byte < 14 || byte === BACKSLASH) && LETTER[byte] !== 0) length++;
+  }
+  return length;
+}

@@ -6,8 +6,6 @@ import type { Relation } from './catalog.ts';
 import { abandon, giveBack, type Server, type Session, takeSession, withSession } from './connection.ts';
 import { publish } from './publication.ts';
 
-/** A position is an LSN as PostgreSQL prints it: `16/B374D848`. Stored at the destination. */
-
 const FAST_POLL_MS = 20;
 const SLOW_POLL_MS = 1_000;
 
@@ -35,7 +33,18 @@ export async function begin(
   await withSession(server, (session) => dropSlot(session, slot));
   const position = await createSlot(server, slot, waiting, signal);
   await untilVisible(server, standby, waiting, signal);
-  return { position, slot, identity: await withSession(server, identityOf) };
+  const identity = await withSession(
+    server,
+    async (session) => `${await identityOf(session)}/${await publicationOid(session, publication)}`,
+  );
+  return { position, slot, identity };
+}
+
+async function publicationOid(session: Session, publication: string): Promise<number> {
+  const { rows } = await session.query<{ oid: number }>('select oid from pg_publication where pubname = $1', [
+    publication,
+  ]);
+  return rows[0]?.oid ?? 0;
 }
 
 /** The log's written end: every commit that a read has seen lies before it. */
@@ -46,7 +55,10 @@ export async function writtenEnd(session: Session): Promise<Position> {
   return (rows[0]?.lsn ?? '0/0') as Position;
 }
 
-/** `<system identifier>/<timeline>`: another server, or one restored or promoted, has another one. */
+/**
+ * `<system identifier>/<timeline>`: another server, or one restored or promoted, has another one. A scope's identity also has the oid of its
+ * publication: another one may have left out changes (`log-start.ts`).
+ */
 export async function identityOf(session: Session): Promise<string> {
   // After a promotion the control file has the new timeline only from the next checkpoint on; the name of the current segment has it at once.
   const { rows } = await session.query<{ identity: string }>(

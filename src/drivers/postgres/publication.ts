@@ -16,7 +16,7 @@ export async function publish(
   relations: readonly Relation[],
 ): Promise<void> {
   const wanted = relations.filter(publishable).flatMap((relation) => publishedAs(relation, version));
-  if (!(await find(session, version, name))) {
+  if (!(await findPublication(session, version, name))) {
     try {
       await session.query(`create publication ${quoteName(name)}${options(version)}`);
     } catch (error) {
@@ -29,7 +29,7 @@ export async function publish(
       if ((error as { code?: string }).code !== '42710') throw error;
     }
   }
-  const found = await find(session, version, name);
+  const found = await findPublication(session, version, name);
   if (!found?.complete)
     throw new Misconfigured(
       `The publication "${name}" does not carry all changes.`,
@@ -76,17 +76,24 @@ function options(version: number): string {
 export const PUBLISHED_OID =
   "to_regclass(quote_ident(t.schemaname) || '.' || quote_ident(t.tablename))::oid::int8::float8";
 
-type Found = { readonly complete: boolean; readonly everything: boolean; readonly tables: readonly number[] };
+/** What a publication carries. `complete`: all kinds of changes. */
+export type Found = {
+  readonly oid: number;
+  readonly complete: boolean;
+  readonly everything: boolean;
+  readonly tables: readonly number[];
+};
 
-async function find(session: Session, version: number, name: string): Promise<Found | undefined> {
+/** The publication of this name; undefined: there is none. */
+export async function findPublication(session: Session, version: number, name: string): Promise<Found | undefined> {
   const flags = [
     'pubinsert and pubupdate and pubdelete',
     ...(version >= 110000 ? ['pubtruncate'] : []),
     ...(version >= 130000 ? ['pubviaroot'] : []),
     ...(version >= 180000 ? ["pubgencols = 's'"] : []),
   ].join(' and ');
-  const { rows } = await session.query<{ complete: boolean; everything: boolean; tables: number[] }>(
-    `select ${flags} as complete, puballtables as everything,
+  const { rows } = await session.query<Found>(
+    `select oid, ${flags} as complete, puballtables as everything,
        array(select ${PUBLISHED_OID} from pg_publication_tables t where t.pubname = p.pubname) as tables
      from pg_publication p where pubname = $1`,
     [name],

@@ -6,6 +6,7 @@ import { copyOut } from './copy-out.ts';
 import { fixEscapes } from './copy-text.ts';
 import { failure } from './failure.ts';
 import { parseRange, type Range } from './range.ts';
+import type { SourceType } from './source-type.ts';
 import { watchSpecials } from './special-values.ts';
 import { quoteName, quoteTable, quoteText } from './sql.ts';
 import { type Cell, cellsOf, isView } from './table.ts';
@@ -32,25 +33,17 @@ export async function* readRange(
   const { table, relation, where } = reading;
   const name = `${table.ref.schema}.${table.ref.name}`;
   signal.throwIfAborted();
-  const cells = cellsOf(relation, table, server);
-  if (!cells) throw new StructureChanged(`A column of ${name} is gone.`, 'The load starts over by itself.');
   const range = parseRange(reading.range);
-  const watcher = watchSpecials(name, watchedOf(table, cells), placesOf(table), reading.refuse);
   const session = await takeSession(server);
   let done = false;
   const abort = (): void => void abandon(server, session);
   signal.addEventListener('abort', abort, { once: true });
-  let rows = 0;
   try {
     await openSnapshot(session, relation, range);
-    for await (const batch of copyOut(session, `copy (${selectOf(table, relation, cells, range, where)}) to stdout`)) {
-      rows += batch.rows;
-      signal.throwIfAborted();
-      yield { ...batch, data: fixEscapes(watcher.apply(batch.data as Buffer)) };
-    }
+    const read = yield* readRows(session, server, reading, range, where, signal);
     await session.query('commit');
     done = true;
-    return { rows, rules: [...watcher.uses(), ...maskUses(table, rows)] };
+    return read;
   } catch (error) {
     signal.throwIfAborted();
     throw failure(error, { table: name, where: where === undefined ? undefined : 'reading', user: server.user });
@@ -62,6 +55,29 @@ export async function* readRange(
   }
 }
 
+/** Rows as load text, by a session whose transaction has the snapshot. */
+export async function* readRows(
+  session: Session,
+  server: Server,
+  reading: Pick<Reading, 'table' | 'relation' | 'refuse'>,
+  range: Range,
+  where: string | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<Batch, ChunkRead, undefined> {
+  const { table, relation } = reading;
+  const name = `${table.ref.schema}.${table.ref.name}`;
+  const cells = cellsOf(relation, table, server);
+  if (!cells) throw new StructureChanged(`A column of ${name} is gone.`, 'The load starts over by itself.');
+  const watcher = watchSpecials(name, watchedOf(table, cells), placesOf(table), reading.refuse);
+  let rows = 0;
+  for await (const batch of copyOut(session, `copy (${selectOf(table, relation, cells, range, where)}) to stdout`)) {
+    rows += batch.rows;
+    signal.throwIfAborted();
+    yield { ...batch, data: fixEscapes(watcher.apply(batch.data as Buffer)) };
+  }
+  return { rows, rules: [...watcher.uses(), ...maskUses(table, rows)] };
+}
+
 async function openSnapshot(session: Session, relation: Relation, range: Range): Promise<void> {
   // LOCK takes no snapshot: what is seen afterwards is newer than any rewrite that the lock waited for.
   const statements = ['begin transaction isolation level repeatable read, read only'];
@@ -71,7 +87,7 @@ async function openSnapshot(session: Session, relation: Relation, range: Range):
   if (!isView(relation))
     statements.push(`lock table ${alone ? 'only ' : ''}${quoteTable(target)} in access share mode`);
   // The text of regclass and its kind depends on the search path, which must be the same for every reader of the log.
-  if (relation.columns.some((column) => /^_?reg/.test(column.type.name)))
+  if (relation.columns.some((column) => dependsOnPath(column.type)))
     statements.push('set local search_path = pg_catalog');
   await session.query(statements.join(';'));
   if (range.form !== 'pages') return;
@@ -84,6 +100,12 @@ async function openSnapshot(session: Session, relation: Relation, range: Range):
       `${quoteTable(range)} was rewritten, truncated or recreated during the load.`,
       'The load starts over by itself.',
     );
+}
+
+/** Names of the kind of regclass print as the search path is. */
+export function dependsOnPath(type: SourceType): boolean {
+  if (type.element !== undefined) return dependsOnPath(type.element);
+  return /^reg/.test(type.name) || (type.fields ?? []).some((field) => dependsOnPath(field.type));
 }
 
 /** The SELECT of a range. Inheritance children are never read with their parent: the log reports them as tables of their own. */

@@ -1,9 +1,13 @@
+import type { CaptureRequest } from '../changes.ts';
 import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
 import type { Described, DescribeRequest, Params, Table, TableError, TableRef } from '../model.ts';
 import type { OpenSource, Source } from '../source.ts';
+import { openCapture } from './capture.ts';
 import { listSchemas, listTables, type Relation, readRelations } from './catalog.ts';
 import { close, connect, type Server, type Session, withSession } from './connection.ts';
 import { explained, failure } from './failure.ts';
+import { type LogPace, logState } from './log-state.ts';
+import { parseLsn } from './lsn.ts';
 import { measure } from './measure.ts';
 import { begin, dropSlot, identityOf, slotsOf, writtenEnd } from './position.ts';
 import { check } from './preflight.ts';
@@ -24,6 +28,7 @@ export const open: OpenSource = async (params, signal) => {
     inSession((session) => readRelations(session, server.version, refs));
   // A portion describes its tables and then reads them: the catalog is asked once.
   const known = new Map<string, Relation>();
+  const pace: LogPace = { samples: [] };
 
   const relationOf = async (table: Table): Promise<Relation> => {
     const found =
@@ -87,6 +92,17 @@ export const open: OpenSource = async (params, signal) => {
       const relation = await relationOf(table);
       return yield* readRange(server, { table, relation, where, range, refuse }, aborted);
     },
+
+    ...(capture
+      ? {
+          capture: (request: CaptureRequest, aborted: AbortSignal) =>
+            explained(about, () => openCapture({ server, refuse, describe: source.describe }, request, aborted)),
+        }
+      : {}),
+
+    reached: (position, goal) => parseLsn(position) >= parseLsn(goal),
+
+    logState: (slot, position) => inSession((session) => logState(session, server, slot, position, pace)),
 
     [Symbol.asyncDispose]: () => close(server),
   };

@@ -37,7 +37,7 @@ export function watchSpecials(
   key: readonly { readonly index: number; readonly name: string }[],
   refuse: boolean,
 ): Watcher {
-  const uses = new Map<string, { rule: Rule; column: string; count: number; examples: string[] }>();
+  const tally = ruleTally();
   const needles = needlesOf(watched);
   // Pieces, because a row may be as long as a cell of many megabytes.
   const repairRow = (row: Buffer): Buffer[] | undefined => {
@@ -52,22 +52,8 @@ export function watchSpecials(
       const end = (bounds[one.index + 1] as number) - 1;
       const special = end - start > LONGEST ? undefined : specialOf(one.special, field(one.index));
       if (special === undefined) continue;
-      if (one.key || refuse)
-        throw new UnsupportedValue(
-          `Table ${table} has the value ${special.value} in column "${one.name}"${where()}, which the destination can't hold.`,
-          one.key
-            ? 'A key can not be replaced: correct the row at the source, or choose another `key`.'
-            : 'Correct the row, set `types` of the column to VARCHAR(64), or set `on_unrepresentable` to rule.',
-        );
-      const use = uses.get(`${special.rule} ${one.name}`) ?? {
-        rule: special.rule,
-        column: one.name,
-        count: 0,
-        examples: [],
-      };
-      uses.set(`${special.rule} ${one.name}`, use);
-      use.count++;
-      if (use.examples.length < MAX_EXAMPLES) use.examples.push(`${special.value}${where()}`);
+      if (one.key || refuse) throw unrepresentable(table, special.value, one, where());
+      tally.count(special.rule, one.name, () => `${special.value}${where()}`);
       parts.push(row.subarray(kept, start), Buffer.from(special.text));
       kept = end;
     }
@@ -94,7 +80,47 @@ export function watchSpecials(
       }
       return parts.length === 0 ? data : Buffer.concat([...parts, data.subarray(kept)]);
     },
+    uses: tally.uses,
+  };
+}
+
+/** A special value that no rule may replace. `where`: the row's key, as ` (id=1)`. */
+export function unrepresentable(
+  table: string,
+  value: string,
+  column: { readonly name: string; readonly key: boolean },
+  where: string,
+): UnsupportedValue {
+  return new UnsupportedValue(
+    `Table ${table} has the value ${value} in column "${column.name}"${where}, which the destination can't hold.`,
+    column.key
+      ? 'A key can not be replaced: correct the row at the source, or choose another `key`.'
+      : 'Correct the row, set `types` of the column to VARCHAR(64), or set `on_unrepresentable` to rule.',
+  );
+}
+
+/** Counts uses of rules by column and rule, with a few examples. */
+export function ruleTally(): {
+  count(rule: Rule, column: string, example: () => string): void;
+  uses(): RuleUse[];
+  /** The uses, which are forgotten. */
+  take(): RuleUse[];
+} {
+  const uses = new Map<string, { rule: Rule; column: string; count: number; examples: string[] }>();
+  return {
+    count(rule, column, example) {
+      const id = `${rule} ${column}`;
+      const use = uses.get(id) ?? { rule, column, count: 0, examples: [] };
+      uses.set(id, use);
+      use.count++;
+      if (use.examples.length < MAX_EXAMPLES) use.examples.push(example());
+    },
     uses: () => [...uses.values()],
+    take() {
+      const taken = [...uses.values()];
+      uses.clear();
+      return taken;
+    },
   };
 }
 

@@ -4,7 +4,7 @@ import { UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, LeftOut, Table, TableOptions } from '../model.ts';
 import type { Relation, SourceColumn } from './catalog.ts';
 import { chooseKey, keyProblem, needsRoom, roomPerColumn } from './key.ts';
-import { type Mapping, mapKey, mapType, type Special } from './types.ts';
+import { type LogForm, type Mapping, mapKey, mapType, type Special } from './types.ts';
 
 /** What the server says that decides types (`connection.ts`). */
 export type Facts = { readonly version: number; readonly moneyScale: number };
@@ -13,7 +13,7 @@ export type Facts = { readonly version: number; readonly moneyScale: number };
 export type OpenKey = { readonly name: string; readonly binary: boolean; readonly room: number };
 
 /** How one copied column is read. */
-export type Cell = { readonly sql: string; readonly special: Special | undefined };
+export type Cell = { readonly sql: string; readonly special: Special | undefined; readonly log: LogForm };
 
 const MASKED: ColumnType = { kind: 'varchar', length: 1 };
 /**
@@ -102,7 +102,8 @@ export function storageOf(relation: Relation): string {
   return digest(relation.storage.map((one) => [one.oid, one.filenode]));
 }
 
-function copiedColumns(relation: Relation, facts: Facts): { copied: SourceColumn[]; leftOut: LeftOut[] } {
+/** Columns that both a read and the log give, and those that are left out with the reason. */
+export function copiedColumns(relation: Relation, facts: Facts): { copied: SourceColumn[]; leftOut: LeftOut[] } {
   const leftOut: LeftOut[] = [];
   const copied = relation.columns.filter((column) => {
     const reason =
@@ -142,19 +143,21 @@ function checkOptions(relation: Relation, copied: readonly SourceColumn[], optio
   }
 }
 
-function cellOf(
-  source: SourceColumn,
+/** How a column is read, and the same from the log. */
+export function cellOf(
+  source: Pick<SourceColumn, 'name' | 'type'>,
   column: Pick<Column, 'type' | 'masked'>,
   isKey: boolean,
   moneyScale: number,
 ): Cell {
-  if (column.masked) return { sql: 'null::text', special: undefined };
+  if (column.masked) return { sql: 'null::text', special: undefined, log: 'masked' };
   const mapping = mapType(source.type, moneyScale);
   const name = `"${source.name.replaceAll('"', '""')}"`;
   // Text holds every value, so that no rule applies: `types` is a way to keep NaN and infinite dates.
-  if (mapping.special !== undefined && isText(column.type)) return { sql: mapping.text(name), special: undefined };
-  const cell = isKey ? mapKey(mapping, 0).cell : mapping.cell;
-  return { sql: cell(name), special: mapping.special };
+  if (mapping.special !== undefined && isText(column.type))
+    return { sql: mapping.text(name), special: undefined, log: mapping.logText };
+  const { cell, log } = isKey ? mapKey(mapping, 0) : mapping;
+  return { sql: cell(name), special: mapping.special, log };
 }
 
 function chosenType(
@@ -238,7 +241,7 @@ function structureOf(
 ): string {
   const columns = copied.map((column) => [column.number, column.name, column.typeText, column.type, column.notNull]);
   const { mask = [], types = {} } = options;
-  return digest([
+  const all = digest([
     relation.oid,
     relation.kind,
     columns,
@@ -247,6 +250,31 @@ function structureOf(
     types,
     facts.moneyScale,
   ]);
+  return `${all}.${relation.oid}.${numbersOf(copied)}`;
+}
+
+/** Which table a structure is of, and the numbers of its copied columns, whatever the options; undefined: it does not say. */
+export function structureParts(
+  table: Table,
+): { readonly oid: number; readonly numbers: readonly number[] } | undefined {
+  const [, oid, ranges] = table.structure.split('.');
+  if (oid === undefined || ranges === undefined) return undefined;
+  const numbers = ranges.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  });
+  return { oid: Number(oid), numbers };
+}
+
+/** A column that was dropped and added again has another number: its values are others, though the log describes it just the same. */
+function numbersOf(copied: readonly SourceColumn[]): string {
+  const ranges: [number, number][] = [];
+  for (const { number } of copied) {
+    const last = ranges.at(-1);
+    if (last?.[1] === number - 1) last[1] = number;
+    else ranges.push([number, number]);
+  }
+  return ranges.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join();
 }
 
 function digest(value: unknown): string {

@@ -1,9 +1,30 @@
 import { MAX_VARBINARY, MAX_VARCHAR } from '../column-types.ts';
 import type { ColumnType } from '../model.ts';
-import type { SourceType } from './catalog.ts';
+import type { SourceType } from './source-type.ts';
 
 /** Values that no destination type of the same kind holds, found in the rows on their way (`special-values.ts`). */
 export type Special = 'number' | 'infinite' | 'date' | 'datetime';
+
+/**
+ * How the text of a value in the log becomes the bytes that `Mapping.cell` gives (`log-cell.ts`). `verbatim`: digits, letters and signs that
+ * nothing escapes. `unknown`: the text does not say, so that the row must be read again.
+ */
+export type LogForm =
+  | 'verbatim'
+  | 'text'
+  | 'number'
+  | 'bool'
+  | 'money'
+  | 'bits'
+  | 'hex'
+  | 'date'
+  | 'timestamp'
+  | 'timestamptz'
+  | 'utc'
+  | 'point'
+  | 'json'
+  | 'masked'
+  | 'unknown';
 
 /** How a source type arrives: its type at the destination and the cheapest SQL that prints a value exactly as load text wants it. */
 export type Mapping = {
@@ -12,6 +33,9 @@ export type Mapping = {
   readonly cell: (column: string) => string;
   /** The value as text, for columns that the user turns into text and for keys that the destination can't hold otherwise. */
   readonly text: (column: string) => string;
+  /** The same from the log: as `cell`, and as `text`. */
+  readonly log: LogForm;
+  readonly logText: LogForm;
   readonly special?: Special;
   /** Two different values can't compare equal as text at any destination: no letters that differ in case, no spaces at the end. */
   readonly canonical?: boolean;
@@ -31,7 +55,12 @@ function varchar(length: number): ColumnType {
 }
 
 function plain(type: ColumnType, more: Partial<Mapping> = {}): Mapping {
-  return { type, cell: bare, text: asText, ...more };
+  return { type, cell: bare, text: asText, log: 'text', logText: 'text', ...more };
+}
+
+/** A type whose text `to_json` turns into JSON. */
+function jsonOf(more: Partial<Mapping> = {}): Mapping {
+  return { type: JSON_TYPE, cell: asJson, text: asText, log: 'json', logText: 'text', ...more };
 }
 
 /** pg_catalog types whose text is taken as it is, with its longest length where that is known. Rows of docs/sources/postgres.md. */
@@ -73,11 +102,11 @@ export function mapType(type: SourceType, moneyScale: number): Mapping {
       return plain({ kind: 'varchar', length: 256 });
     case 'composite':
     case 'range':
-      return { type: JSON_TYPE, cell: asJson, text: asText };
+      return jsonOf();
     case 'array': {
       // The text of money depends on lc_monetary, so that its digits would not be those of a plain money column.
       const isMoney = type.element?.name === 'money' && type.element.schema === 'pg_catalog';
-      return { type: JSON_TYPE, cell: isMoney ? (c) => `to_json(${c}::numeric[])` : asJson, text: asText };
+      return isMoney ? jsonOf({ cell: (c) => `to_json(${c}::numeric[])`, logText: 'unknown' }) : jsonOf();
     }
     default:
       return type.schema === 'pg_catalog' ? mapBuiltIn(type, moneyScale) : mapExtension(type);
@@ -90,25 +119,25 @@ function mapBuiltIn(type: SourceType, moneyScale: number): Mapping {
     case 'bool':
       return plain(
         { kind: 'int', bytes: 1, unsigned: false },
-        { cell: (c) => `${c}::int`, text: (c) => `${c}::int::text` },
+        { cell: (c) => `${c}::int`, text: (c) => `${c}::int::text`, log: 'bool', logText: 'bool' },
       );
     case 'int2':
-      return plain({ kind: 'int', bytes: 2, unsigned: false });
+      return plain({ kind: 'int', bytes: 2, unsigned: false }, { log: 'verbatim' });
     case 'int4':
-      return plain({ kind: 'int', bytes: 4, unsigned: false });
+      return plain({ kind: 'int', bytes: 4, unsigned: false }, { log: 'verbatim' });
     case 'int8':
-      return plain({ kind: 'int', bytes: 8, unsigned: false });
+      return plain({ kind: 'int', bytes: 8, unsigned: false }, { log: 'verbatim' });
     case 'numeric':
       return mapNumeric(type.modifier);
     case 'money':
       return plain(
         { kind: 'decimal', precision: 19, scale: moneyScale },
-        { cell: (c) => `${c}::numeric`, text: (c) => `${c}::numeric::text` },
+        { cell: (c) => `${c}::numeric`, text: (c) => `${c}::numeric::text`, log: 'money', logText: 'money' },
       );
     case 'float4':
-      return plain({ kind: 'float' }, { special: 'infinite' });
+      return plain({ kind: 'float' }, { special: 'infinite', log: 'number' });
     case 'float8':
-      return plain({ kind: 'double' }, { special: 'infinite' });
+      return plain({ kind: 'double' }, { special: 'infinite', log: 'number' });
     case 'bpchar':
       if (length === undefined) return plain(LONGTEXT);
       return plain(length <= 255 ? { kind: 'char', length } : varchar(length));
@@ -118,9 +147,9 @@ function mapBuiltIn(type: SourceType, moneyScale: number): Mapping {
     case 'xml':
       return plain(LONGTEXT);
     case 'bytea':
-      return { type: { kind: 'blob', size: 'long' }, cell: (c) => `encode(${c},'hex')`, text: asText };
+      return plain({ kind: 'blob', size: 'long' }, { cell: (c) => `encode(${c},'hex')`, log: 'hex' });
     case 'uuid':
-      return plain({ kind: 'varchar', length: 36 }, { canonical: true });
+      return plain({ kind: 'varchar', length: 36 }, { canonical: true, log: 'verbatim' });
     case 'date':
       return dated({ kind: 'date' }, 'date', bare, '1000-01-01', '9999-12-31');
     case 'timestamp':
@@ -134,7 +163,7 @@ function mapBuiltIn(type: SourceType, moneyScale: number): Mapping {
         '9999-12-31 23:59:59.999999Z',
       );
     case 'time':
-      return plain({ kind: 'time', fraction: 6 });
+      return plain({ kind: 'time', fraction: 6 }, { log: 'verbatim' });
     case 'json':
     case 'jsonb':
       return plain(JSON_TYPE);
@@ -143,7 +172,7 @@ function mapBuiltIn(type: SourceType, moneyScale: number): Mapping {
     case 'varbit':
       return plain(type.modifier < 1 ? LONGTEXT : varchar(type.modifier), { canonical: true });
     case 'point':
-      return plain(varchar(64), { cell: pointText, text: pointText });
+      return plain(varchar(64), { cell: pointText, text: pointText, log: 'point', logText: 'point' });
     default: {
       const longest = TEXT_TYPES[type.name];
       return longest === undefined ? plain(LONGTEXT) : plain(varchar(longest), { canonical: CANONICAL.has(type.name) });
@@ -155,7 +184,7 @@ function mapBuiltIn(type: SourceType, moneyScale: number): Mapping {
 function mapExtension(type: SourceType): Mapping {
   switch (type.name) {
     case 'hstore':
-      return { type: JSON_TYPE, cell: asJson, text: asText };
+      return jsonOf();
     case 'vector':
     case 'halfvec':
       // Their text is a JSON array already.
@@ -170,14 +199,14 @@ function mapExtension(type: SourceType): Mapping {
  * destination, row by row. A declared precision that no DECIMAL holds becomes text, which is exact.
  */
 function mapNumeric(modifier: number): Mapping {
-  if (modifier < 4) return plain({ kind: 'decimal', precision: 65, scale: 30 }, { special: 'infinite' });
+  if (modifier < 4) return plain({ kind: 'decimal', precision: 65, scale: 30 }, { special: 'infinite', log: 'number' });
   const declared = ((modifier - 4) >> 16) & 0xffff;
   // Eleven bits with sign since 15; older servers only have scales that read the same.
   const declaredScale = (((modifier - 4) & 0x7ff) ^ 1024) - 1024;
   const scale = Math.max(declaredScale, 0);
   const precision = Math.max(declared - Math.min(declaredScale, 0), scale);
   if (precision > 65 || scale > 30) return plain(LONGTEXT);
-  return plain({ kind: 'decimal', precision, scale }, { special: 'number' });
+  return plain({ kind: 'decimal', precision, scale }, { special: 'number', log: 'number' });
 }
 
 /** BIT(n ≤ 64) is a number (EXACTNESS.md §9); int8 has a sign, which the 64th bit must not become. */
@@ -185,7 +214,7 @@ function mapBit(length: number): Mapping {
   if (length > 64) return plain(varchar(length), { canonical: true });
   const number = (c: string): string =>
     length < 64 ? `${c}::int8` : `case when ${c}::int8 < 0 then ${c}::int8 + 18446744073709551616 else ${c}::int8 end`;
-  return plain({ kind: 'int', bytes: 8, unsigned: true }, { cell: number });
+  return plain({ kind: 'int', bytes: 8, unsigned: true }, { cell: number, log: 'bits' });
 }
 
 // The cast follows the session's time zone, which is UTC, and is cheaper than `at time zone`.
@@ -203,6 +232,8 @@ function dated(
   return {
     type,
     special,
+    log: source,
+    logText: source === 'timestamptz' ? 'utc' : 'text',
     text: (c) => `${print(c)}::text`,
     cell: (c) =>
       `case when ${c} between ${source} '${first}' and ${source} '${last}' then ${print(c)}::text else e'\\x02' || ${print(c)}::text end`,
@@ -222,6 +253,12 @@ export function mapKey(mapping: Mapping, room: number): Mapping {
   if (kind === 'blob') return { ...mapping, type: { kind: 'binary', length: Math.min(room, MAX_VARBINARY) } };
   if (kind === 'text') return { ...mapping, type: varchar(Math.min(Math.floor(room / 4), MAX_VARCHAR)) };
   if (kind === 'json')
-    return { type: varchar(Math.min(Math.floor(room / 4), MAX_VARCHAR)), cell: mapping.text, text: mapping.text };
+    return {
+      type: varchar(Math.min(Math.floor(room / 4), MAX_VARCHAR)),
+      cell: mapping.text,
+      text: mapping.text,
+      log: mapping.logText,
+      logText: mapping.logText,
+    };
   return mapping;
 }

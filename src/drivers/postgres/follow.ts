@@ -1,0 +1,146 @@
+import type { FollowedTable } from '../changes.ts';
+import type { Table } from '../model.ts';
+import { type Relation, readRelations } from './catalog.ts';
+import type { Server, Session } from './connection.ts';
+import { jsonFrom } from './log-json.ts';
+import type { LogRelation } from './log-relation.ts';
+import type { LogColumn, RowPlan } from './log-rows.ts';
+import { readTypes, type SourceType } from './source-type.ts';
+import type { ruleTally } from './special-values.ts';
+import { cellOf, copiedColumns, structureParts } from './table.ts';
+
+/** Rows of a relation can be followed, or why not. `types`: as the relation's columns were, for a look at what it is today. */
+export type Settled =
+  | { readonly plan: RowPlan }
+  | { readonly reason: string; readonly table: number; readonly types: readonly string[] | null };
+
+/** Finds the followed table of a relation of the log. */
+export type Follow = {
+  /** Its table's index; undefined: nobody follows it. */
+  tableOf(relation: LogRelation): number | undefined;
+  /** Compares it with the structure that is followed (EXACTNESS.md §7). */
+  settle(session: Session, relation: LogRelation, table: number): Promise<Settled>;
+};
+
+/** `leaves`: partitions whose publication does not know their root, with its index. */
+export function follow(
+  server: Server,
+  tables: readonly FollowedTable[],
+  leaves: ReadonlyMap<number, number>,
+  tallies: readonly ReturnType<typeof ruleTally>[],
+): Follow {
+  const byOid = new Map(leaves);
+  const byName = new Map<string, number>();
+  for (const [index, { table }] of tables.entries()) {
+    const oid = structureParts(table)?.oid;
+    if (oid !== undefined) byOid.set(oid, index);
+    byName.set(nameOf(table.ref), index);
+  }
+  return {
+    tableOf: (relation) => byOid.get(relation.oid) ?? byName.get(nameOf(relation)),
+
+    async settle(session, relation, index) {
+      const { table } = tables[index] as FollowedTable;
+      const not = (reason: string, types: readonly string[] | null = null): Settled => ({
+        reason,
+        table: index,
+        types,
+      });
+      const leaf = leaves.has(relation.oid);
+      const parts = structureParts(table);
+      if (!leaf && parts !== undefined && parts.oid !== relation.oid) return not('Another table has taken its name.');
+      if (!leaf && nameOf(relation) !== nameOf(table.ref))
+        return not(`It was renamed to ${relation.schema}.${relation.name}.`);
+      const types = await logTypes(session, relation);
+      const difference = differenceOf(table, relation, types);
+      if (difference !== undefined)
+        return not(
+          difference,
+          types.map((type) => type.text),
+        );
+      const now = (await readRelations(session, server.version, [table.ref]))[0];
+      if (now === undefined) return not('It was dropped or renamed.');
+      const problem = renumbered(server, now, table) ?? keyProblem(relation, now, table);
+      if (problem !== undefined) return not(problem);
+      const columns = table.columns.map((column, place): LogColumn => {
+        const { type } = types[place] as { type: SourceType };
+        const key = table.key.includes(column.name);
+        const cell = cellOf({ name: column.name, type }, column, key, server.moneyScale);
+        const json = cell.log === 'json' ? jsonFrom(type, server.moneyScale) : undefined;
+        return {
+          name: column.name,
+          form: cell.log === 'json' && json === undefined ? 'unknown' : cell.log,
+          special: cell.special,
+          json,
+          key,
+        };
+      });
+      const key = table.key.map((name) => table.columns.findIndex((column) => column.name === name));
+      const lost = columns.find((column) => column.key && column.form === 'unknown');
+      if (lost !== undefined)
+        return not(`The log does not carry its key column "${lost.name}" in a form that can be read.`);
+      const name = `${table.ref.schema}.${table.ref.name}`;
+      return {
+        plan: { table: index, name, columns, key, leaf, tally: tallies[index] as ReturnType<typeof ruleTally> },
+      };
+    },
+  };
+}
+
+function nameOf(ref: { readonly schema: string; readonly name: string }): string {
+  return `${ref.schema}\0${ref.name}`;
+}
+
+/** The types of a relation's columns, as they were when the log was written, with their names as users know them. */
+async function logTypes(session: Session, relation: LogRelation): Promise<{ type: SourceType; text: string }[]> {
+  const resolve = await readTypes(session, [...new Set(relation.columns.map((column) => column.type))]);
+  const { rows } = await session.query<{ text: string }>(
+    'select format_type(oid, modifier) as text from unnest($1::oid[], $2::int[]) with ordinality as t(oid, modifier, place) order by place',
+    [relation.columns.map((column) => column.type), relation.columns.map((column) => column.modifier)],
+  );
+  return relation.columns.map(({ type, modifier }, index) => ({
+    type: resolve(type, modifier),
+    text: rows[index]?.text ?? '',
+  }));
+}
+
+function differenceOf(table: Table, relation: LogRelation, types: readonly { text: string }[]): string | undefined {
+  const before = table.columns;
+  for (const [index, column] of before.entries()) {
+    const place = relation.columns.findIndex((one) => one.name === column.name);
+    if (place < 0) return `Its column "${column.name}" was dropped or renamed, or the publication leaves it out.`;
+    const text = types[place]?.text;
+    if (text !== column.sourceType) return `Its column "${column.name}" is ${text} instead of ${column.sourceType}.`;
+    if (place !== index && relation.columns.length === before.length) return 'The order of its columns is another one.';
+  }
+  const added = relation.columns.find((one) => !before.some((column) => column.name === one.name));
+  return added && `A column "${added.name}" was added.`;
+}
+
+/** A column dropped and added again under the same name and type: the log shows no difference, the catalog does. */
+function renumbered(server: Server, now: Relation, table: Table): string | undefined {
+  const parts = structureParts(table);
+  const { copied } = copiedColumns(now, server);
+  const same =
+    copied.length === table.columns.length &&
+    table.columns.every(
+      (column, index) => copied[index]?.name === column.name && copied[index]?.typeText === column.sourceType,
+    );
+  // Otherwise its structure changed later, and the log will come to it.
+  if (!same || parts === undefined) return undefined;
+  if (parts.oid !== now.oid) return 'Another table has taken its name.';
+  const index = copied.findIndex((column, place) => column.number !== parts.numbers[place]);
+  return index < 0 ? undefined : `Its column "${table.columns[index]?.name}" was dropped and added again.`;
+}
+
+/** Whether the log names the key of every row, and the key still names one row only. */
+function keyProblem(relation: LogRelation, now: Relation, table: Table): string | undefined {
+  if (table.key.length === 0) return 'It has no key.';
+  const carried = relation.columns.filter((column) => column.identity).map((column) => column.name);
+  if (!table.key.every((name) => carried.includes(name)))
+    return `The log does not carry its key (${table.key.join(', ')}): its replica identity or primary key was changed.`;
+  if (relation.identity !== 'f' && carried.length === table.key.length) return undefined;
+  const numbers = now.columns.filter((column) => table.key.includes(column.name)).map((column) => column.number);
+  if (now.indexes.some((index) => index.columns.every((number) => numbers.includes(number)))) return undefined;
+  return `Nothing keeps its key (${table.key.join(', ')}) unique any more.`;
+}
