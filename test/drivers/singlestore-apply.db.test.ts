@@ -129,8 +129,11 @@ for (const name of PLACES) {
         let begun = false;
         const old = await place.open((_, when) => {
           if (!begun || when !== 'before' || ++count !== n) return;
-          // The heir claims while the zombie goes on.
-          claimed = copy.claim(destination);
+          // The heir claims while the zombie goes on; every other time it can't end the zombie's connection.
+          const forget = `update \`${db}\`._flow_checkpoints set connections = null`;
+          claimed = (n % 2 === 0 ? place.query(forget).catch(() => []) : Promise.resolve([])).then(() =>
+            copy.claim(destination),
+          );
         });
         const zombie = await copy.begin(old);
         begun = true;

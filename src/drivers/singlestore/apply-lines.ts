@@ -1,4 +1,5 @@
 import type { Batch, ChunkRead } from '../model.ts';
+import { recycled } from '../recycled.ts';
 import type { Row, TableFold } from './fold.ts';
 import { maskFields, type Writing } from './stage.ts';
 
@@ -76,10 +77,16 @@ function* numbered(keys: readonly string[]): Generator<Pick<Row, 'data' | 'from'
 }
 
 function* prefixed(writing: Writing, parts: readonly (readonly [string, Row])[]): Generator<Line> {
+  // Rows of one table mostly miss the same columns.
+  const masks = new Map<string, string>();
   for (let i = 0; i < parts.length; i++) {
-    const [, row] = parts[i] as readonly [string, Row];
-    yield { ...piece(`${i}\t${maskFields(writing, row.missing ?? [])}`), rows: 0 };
-    yield { data: row.data, from: row.from, to: row.to, rows: 1 };
+    const [, { data, from, to, missing }] = parts[i] as readonly [string, Row];
+    const unknown = String(missing);
+    const mask = masks.get(unknown) ?? maskFields(writing, missing ?? []);
+    masks.set(unknown, mask);
+    const prefix = Buffer.from(`${i}\t${mask}`, 'latin1');
+    yield { data: prefix, from: 0, to: prefix.length, rows: 0 };
+    yield { data, from, to, rows: 1 };
   }
 }
 
@@ -93,15 +100,15 @@ async function* gathered(
   lines: Iterable<Pick<Line, 'data' | 'from' | 'to'> & { readonly rows?: 0 | 1 }>,
   count: number,
 ): AsyncGenerator<Batch, ChunkRead, undefined> {
-  let out = Buffer.allocUnsafeSlow(GATHERED_BYTES);
+  const buffers = recycled(GATHERED_BYTES);
+  let out = buffers.take();
   let at = 0;
   let ended = 0;
   for (const { data, from, to, rows } of lines) {
     const length = to - from;
     if (at + length > GATHERED_BYTES && at > 0) {
-      yield { data: out.subarray(0, at), rows: ended };
-      // The sender keeps what it was given until the kernel has it.
-      out = Buffer.allocUnsafeSlow(GATHERED_BYTES);
+      yield { data: out.subarray(0, at), rows: ended, release: buffers.giver(out) };
+      out = buffers.take();
       at = 0;
       ended = 0;
     }
