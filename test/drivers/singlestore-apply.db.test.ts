@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { LogEvent } from '../../src/drivers/changes.ts';
 import type { Destination } from '../../src/drivers/destination.ts';
 import type { Observe } from '../../src/drivers/singlestore/connection.ts';
 import { type Cells, pieces, randomTransactions, seeded } from '../fakes/change-log.ts';
@@ -361,6 +362,82 @@ for (const name of PLACES) {
       expect(databases.map((one) => one.position)).toEqual(['9', '9']);
       expect(databases.map((one) => one.seq)).toEqual([2, 2]);
     });
+
+    test('without a flush all databases get their position every ten seconds', async () => {
+      const { begun, copy } = await table(simpleTable().columns);
+      copy.log.insert(0, ['1', 'x']);
+      copy.log.commit();
+      const clock = vi.spyOn(Date, 'now');
+      try {
+        await begun.applier.take(begun.events());
+        expect(begun.applier.durable).toBe('0');
+        clock.mockImplementation(() => performance.timeOrigin + performance.now() + 11_000);
+        await begun.applier.take([{ kind: 'progress', position: position('5'), atEnd: false }]);
+        expect(begun.applier.durable).toBe('5');
+      } finally {
+        clock.mockRestore();
+      }
+      await copy.expectEqual(equal);
+    });
+
+    test('a capture that breaks its promises is not believed', async () => {
+      const copy = await copied(place, destination, [simpleTable('a'), simpleTable('b')], {
+        databases: [place.database(), place.database()],
+      });
+      const [first, second] = copy.databases as [string, string];
+      await place.query(`update \`${second}\`._flow_checkpoints set position = '5'`);
+      copy.log.insert(1, ['1', 'held already']);
+      copy.log.commit();
+      const begun = await copy.begin(destination, { capture: copy.log.capture() });
+      const twice = begun.applier.take(copy.log.events(position('0')));
+      expect((await thrown(twice)).message).toContain('holds already');
+      const other = await copy.begin(destination);
+      const [insert] = copy.log.events(position('0'));
+      const torn = [insert as LogEvent, { kind: 'progress' as const, position: position('3'), atEnd: true }];
+      expect((await thrown(other.applier.take(torn))).message).toContain('inside a transaction');
+      expect(await place.query(`select position from \`${first}\`._flow_checkpoints`)).toEqual([{ position: '0' }]);
+    });
+
+    test('takes pieces while an earlier batch is written, and waits when a second one is full', async () => {
+      const { copy } = await table([...simpleTable().columns, column('w', BIGINT)], {}, [['1', 'a', '1']]);
+      const gate = Promise.withResolvers<void>();
+      const { log } = copy;
+      const base = log.capture();
+      const begun = await copy.begin(destination, {
+        capture: {
+          ...base,
+          async *reread(index, keys) {
+            await gate.promise;
+            return yield* base.reread(index, keys);
+          },
+        },
+      });
+      log.update(0, '1', ['2', 'a', '1'], [2]);
+      for (let i = 10; i < 50_010; i++) log.insert(0, [String(i), 'x', '1']);
+      log.commit();
+      for (let t = 0; t < 3; t++) {
+        for (let i = 0; i < 50_000; i++) log.insert(0, [String(100_000 * (t + 1) + i), 'y', '2']);
+        log.commit();
+      }
+      const transactions = pieces(begun.events(), () => 0.999999, 100_000).flat();
+      const ends = transactions.flatMap(({ kind }, i) => (kind === 'commit' ? [i + 1] : []));
+      const part = (i: number) => transactions.slice(ends[i - 1] ?? 0, ends[i]);
+      await begun.applier.take(part(0));
+      let third = 'waits';
+      await begun.applier.take(part(1).slice(0, -1).slice(0, 20_000));
+      const rest = begun.applier.take(part(1).slice(20_000)).then(() => {
+        third = 'taken';
+      });
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(third).toBe('waits');
+      expect(begun.applier.pending).toBe(100_001);
+      gate.resolve();
+      await rest;
+      await begun.applier.take(part(2));
+      await begun.applier.take(part(3));
+      await begun.applier.flush();
+      await copy.expectEqual(equal);
+    }, 120_000);
 
     test('a row that the destination refuses is named, and nothing of its transaction stays', async () => {
       const { copy, begun, db } = await table(simpleTable().columns);

@@ -13,7 +13,7 @@ import type { Pool } from './pool.ts';
 import { explain } from './rejects.ts';
 import { writingOf } from './stage.ts';
 
-/** Databases without changes get their position at least so often. */
+/** Whatever comes, all databases get their position at least so often. */
 const IDLE_MS = 10_000;
 
 /** Events of a source transaction whose end has not come yet. */
@@ -33,7 +33,7 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
   const stream = createStream([...databases.values()], request.reached);
   const counts = tables.map(() => ({ inserted: 0, updated: 0, deleted: 0, parked: 0 }));
   const means: Means = { pool, claim, capture: request.capture, written: request.written, signal, mark: ahead.mark };
-  const wroteAt = new Map([...databases.values()].map((one) => [one, Date.now()]));
+  let flushedAt = Date.now();
 
   let batch = newBatch(tables.length);
   let tail: Tail[] = [];
@@ -41,6 +41,8 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
   let tailBytes = 0;
   /** The batch is the beginning of a source transaction that is written in parts. */
   let large = false;
+  /** Changes of a source transaction have been folded and its end has not come. */
+  let inside = false;
   let taken = 0;
   let settled = 0;
   let durableAt: number | null = null;
@@ -64,8 +66,7 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
     const work: Promise<unknown>[] = [];
     for (const to of databases.values()) {
       const mine = closing.touched.filter((index) => databaseOfTable[index] === to);
-      const idle = mine.length === 0 && to.open === null;
-      if (idle && !(ends && stream.isBehind(to, mark) && Date.now() - (wroteAt.get(to) ?? 0) >= IDLE_MS)) continue;
+      if (mine.length === 0 && to.open === null) continue;
       const folds = mine.map((index) => {
         const fold = closing.folds[index];
         const one = writings[index];
@@ -75,10 +76,16 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
       });
       const end = ends ? { position, transactions: closing.transactions } : null;
       work.push(
-        writePart(to, { folds, end }, means).then(() => {
-          if (end) stream.moved(to, mark);
-          wroteAt.set(to, Date.now());
-        }),
+        writePart(to, { folds, end }, means).then(
+          () => {
+            if (end) stream.moved(to, mark);
+          },
+          // The others must not go on for long.
+          (error: unknown) => {
+            fail(error);
+            throw error;
+          },
+        ),
       );
     }
     await all(work);
@@ -122,7 +129,9 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
 
   function fold(event: LogEvent) {
     const index = foldEvent(batch, event);
-    if (index >= 0 && stream.watched > 0) stream.touched(databaseOfTable[index] as Applied);
+    if (index < 0) return;
+    inside = true;
+    if (stream.watched > 0) stream.touched(databaseOfTable[index] as Applied);
   }
 
   async function keep(events: readonly LogEvent[], from: number) {
@@ -151,6 +160,7 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
       if (event.kind === 'commit') {
         stream.reach(event.position, event.at);
         endOfTransaction(batch);
+        inside = false;
         if (large || isFull(batch)) {
           await close(true);
           // What follows it in this piece waits for its end again.
@@ -159,8 +169,10 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
             return takePiece(events.slice(i + 1));
           }
         }
-      } else if (event.kind === 'progress') stream.reach(event.position, null);
-      else {
+      } else if (event.kind === 'progress') {
+        if (inside) throw new Error('The capture named a position inside a transaction.');
+        stream.reach(event.position, null);
+      } else {
         fold(event);
         if (large && isMuch(batch.changes, batch.bytes)) await close(false);
       }
@@ -179,12 +191,12 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
       behind.map(async (to) => {
         await writePart(to, { folds: [], end: { position, transactions: 0 } }, means);
         stream.moved(to, mark);
-        wroteAt.set(to, Date.now());
       }),
     ).catch(fail);
     await writing;
     check();
     durableAt = at ?? durableAt;
+    flushedAt = Date.now();
   }
 
   /** Calls take their turns. */
@@ -199,7 +211,11 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
       inTurn(async () => {
         check();
         for (const event of events) if (isChange(event)) taken++;
-        await takePiece(events);
+        await takePiece(events).catch((error: unknown) => {
+          fail(error);
+          throw error;
+        });
+        if (!large && Date.now() - flushedAt >= IDLE_MS) await flush();
       }),
     flush: () => inTurn(flush),
     get durable() {
