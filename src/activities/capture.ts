@@ -73,7 +73,9 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
       'Use a type that does, or unset `capture`; then run a full extract.',
     );
   const over = new AbortController();
-  const timer = setTimeout(() => over.abort(), input.seconds * 1000);
+  // A longer time than a timer takes is for ever.
+  const ms = input.seconds * 1000;
+  const timer = ms < 2 ** 31 ? setTimeout(() => over.abort(), ms) : undefined;
   const state: Slice = {
     input,
     counts: { inserted: 0, updated: 0, deleted: 0, parked: 0 },
@@ -120,8 +122,15 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
       },
       state.stop,
     ),
-  );
-  if (!capture) throw new Error('unreachable: checked above');
+  ).catch((error: unknown) => {
+    if (state.stop.aborted) return null;
+    throw error;
+  });
+  // Asked to stop before anything was read.
+  if (!capture) {
+    const behind = followed.filter((table) => table.aheadUntil !== null).slice(0, 1000);
+    return { position: from, at: null, behind: behind.map((table) => table.ref), followed: followed.length };
+  }
   await using reader = capture;
   await using applier = await at('destination', () =>
     destination.apply({

@@ -5,11 +5,12 @@ import { expect, inject } from 'vitest';
 import { type ComparedTable, compareTables, describeDifferences } from '../../scripts/compare.ts';
 import type { ServerInfo } from '../../scripts/servers/server.ts';
 import { createConnections } from '../../src/activities/connections.ts';
-import { createBulkActivities, createQuickActivities } from '../../src/activities/index.ts';
+import { createBulkActivities, createQuickActivities, createStreamActivities } from '../../src/activities/index.ts';
 import { setInstallation } from '../../src/activities/names.ts';
 import type { TableOptions } from '../../src/drivers/model.ts';
 import { newKeyText, parseKey, type SecretKey, sealParams } from '../../src/secrets.ts';
 import {
+  type Operation,
   queries,
   queues,
   type RequestAnswer,
@@ -32,7 +33,11 @@ export function sealed(params: Record<string, string>): Record<string, string> {
 export async function startWorker(): Promise<Harness> {
   setInstallation(randomUUID());
   const connections = createConnections(key);
-  const activities = { ...createBulkActivities(connections), ...createQuickActivities(connections) };
+  const activities = {
+    ...createBulkActivities(connections),
+    ...createQuickActivities(connections),
+    ...createStreamActivities(connections),
+  };
   return startHarness({ address: inject('temporal').address, bundlePath: inject('bundlePath') }, activities);
 }
 
@@ -112,14 +117,28 @@ export async function choose(
 }
 
 /** Runs a full extract to its end. */
-export async function runFull(handle: WorkflowHandle, forMs = 120_000): Promise<Run> {
-  const answer = await handle.executeUpdate<RequestAnswer, [unknown]>(updates.request, {
-    args: [{ operation: 'full' }],
-  });
+export function runFull(handle: WorkflowHandle, forMs = 60_000): Promise<Run> {
+  return runOperation(handle, 'full', forMs);
+}
+
+/** Runs an operation to its end. */
+export async function runOperation(handle: WorkflowHandle, operation: Operation, forMs = 60_000): Promise<Run> {
+  const answer = await handle.executeUpdate<RequestAnswer, [unknown]>(updates.request, { args: [{ operation }] });
   if (!answer.accepted) throw new Error(`${answer.code}: ${answer.text}`);
-  const ended = (runs: readonly Run[]) => runs[0]?.id === answer.run.id && runs[0].endedAt !== null;
-  const [run] = await until(() => handle.query<readonly Run[]>(queries.runs), ended, forMs);
-  return run as Run;
+  const own = async (): Promise<Run | undefined> =>
+    (await handle.query<readonly Run[]>(queries.runs)).find((run) => run.id === answer.run.id);
+  return (await until(own, (run) => run?.endedAt != null, forMs).catch(async (error: Error) => {
+    throw new Error(`${error.message}; ${await pending(handle, operation, answer.run.id)}`);
+  })) as Run;
+}
+
+/** What a run that doesn't end is waiting for. */
+async function pending(handle: WorkflowHandle, operation: Operation, run: number): Promise<string> {
+  const child = handle.client.getHandle(`${handle.workflowId}/${operation}/${run}`);
+  const { raw } = await child.describe();
+  return (raw.pendingActivities ?? [])
+    .map((one) => `${one.activityType?.name}, attempt ${one.attempt}: ${one.lastFailure?.message ?? 'no failure'}`)
+    .join('; ');
 }
 
 export async function selection(handle: WorkflowHandle): Promise<readonly SelectedTable[]> {
@@ -157,7 +176,7 @@ export async function expectClean(target: Destination): Promise<void> {
   const names = await target.query<{ name: string }>(
     `select table_name as name from information_schema.tables where table_schema = '${target.db}'`,
   );
-  expect(names.map((row) => row.name).filter((name) => /_(shadow|old|stage)$/.test(name))).toEqual([]);
+  expect(names.map((row) => row.name).filter((name) => /_(shadow|old)$/.test(name))).toEqual([]);
 }
 
 function address({ host, port, user, password }: ServerInfo) {

@@ -1,0 +1,154 @@
+import type { WorkflowHandle } from '@temporalio/client';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
+import { type PipelineOverview, queries, type SetSchedule, updates } from '../../src/workflows/messages.ts';
+import { type Harness, until } from '../workflows/harness.ts';
+import {
+  choose,
+  type Destination,
+  expectClean,
+  expectGood,
+  expectSame,
+  makeDestination,
+  runFull,
+  runOperation,
+  selection,
+  startPipeline,
+  startWorker,
+} from './run.ts';
+import { type SeededSource, seedMysql, seedPostgres } from './sources.ts';
+import { startWorkload } from './workload.ts';
+
+const cases: readonly (readonly [string, 'mariadb' | 'singlestore', () => Promise<SeededSource>])[] = [
+  ['PostgreSQL 15', 'mariadb', () => seedPostgres(inject('postgres15'), 20_000)],
+  ['PostgreSQL 18', 'singlestore', () => seedPostgres(inject('postgres18'), 20_000)],
+  ['MySQL 9', 'singlestore', () => seedMysql(inject('mysql9'), 20_000)],
+  ['MariaDB 10.11', 'mariadb', () => seedMysql(inject('mariadb'), 20_000)],
+];
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await startWorker();
+});
+afterAll(() => harness?.stop());
+
+const overview = (handle: WorkflowHandle): Promise<PipelineOverview> => handle.query(queries.overview);
+const auto: SetSchedule = { schedule: { type: 'auto', duration: null, offset: '0d00h00m', weekFlags: null } };
+
+/** The tables that deltas follow: keyless ones are exact after a load only. */
+const keyed = (source: SeededSource): string[] => source.tables.filter((name) => name !== 'keyless');
+
+describe.each(cases)('changes of %s to %s', { timeout: 240_000 }, (_name, mode, seed) => {
+  let source: SeededSource;
+  let target: Destination;
+  let handle: WorkflowHandle;
+  beforeEach(async () => {
+    [source, target] = await Promise.all([seed(), makeDestination(mode)]);
+    handle = await startPipeline(
+      harness,
+      source,
+      target,
+      keyed(source).map((name) => ({ name })),
+    );
+  });
+  afterEach(async () => {
+    await handle?.executeUpdate(updates.remove, { args: [{}] }).catch(() => {});
+    await source?.drop();
+    await target?.drop();
+  });
+
+  it('bring the copy to its source by deltas, each from where the last one ended', async () => {
+    const workload = await startWorkload(source, 1);
+    await expectGood(handle, await runFull(handle));
+    for (let round = 0; round < 3; round++) {
+      await workload.run(150);
+      const run = await runOperation(handle, 'delta');
+      await expectGood(handle, run);
+      expect(run.rows.inserted + run.rows.updated + run.rows.deleted).toBeGreaterThan(0);
+      await expectSame(source, target, keyed(source));
+      expect((await overview(handle)).consistent).toBe(true);
+    }
+    const idle = await runOperation(handle, 'delta');
+    expect(idle.rows).toEqual({ loaded: 0, inserted: 0, updated: 0, deleted: 0, parked: 0 });
+    expect(target.rejections()).toEqual([]);
+    await workload.stop();
+  });
+
+  it('are followed as they come in auto, also while a full extract and a new table are loaded', async () => {
+    const workload = await startWorkload(source, 2);
+    const late = keyed(source).at(-1) as string;
+    await choose(handle, source, { name: late }, false);
+    const writing = workload.forever();
+    await expectGood(handle, await runFull(handle));
+    await handle.executeUpdate(updates.setSchedule, { args: [auto] });
+    await until(
+      () => overview(handle),
+      ({ current }) => current.stream !== null,
+    );
+    await choose(handle, source, { name: late });
+    await expectGood(handle, await runOperation(handle, 'syncnew'));
+    await until(
+      () => overview(handle),
+      ({ current }) => current.stream !== null,
+    );
+    await workload.stop();
+    await writing;
+    await source.run('update big set a = 4711 where id % 50 = 0');
+    await until(
+      () =>
+        expectSame(source, target, keyed(source)).then(
+          () => true,
+          () => false,
+        ),
+      (same) => same,
+      30_000,
+    ).catch(() => expectSame(source, target, keyed(source)));
+    expect(await overview(handle)).toMatchObject({ consistent: true });
+    await handle.executeUpdate(updates.setScheduler, { args: [{ on: false }] });
+    await until(
+      () => overview(handle),
+      ({ current }) => current.stream === null,
+    );
+    await expectGood(handle, await runFull(handle));
+    await expectClean(target);
+    expect(target.rejections()).toEqual([]);
+  });
+
+  it('of structure are brought to the copy, or have the table loaded again', async () => {
+    await expectGood(handle, await runFull(handle));
+    await source.run('alter table empty_table add column extra varchar(20)');
+    await source.run("insert into empty_table (id, t, extra) values (1, 'a', 'new'), (2, null, '')");
+    await expectGood(handle, await runOperation(handle, 'delta'));
+    await expectSame(source, target, ['empty_table']);
+    await source.run('alter table empty_table drop column t');
+    await source.run("insert into empty_table (id, extra) values (3, 'dropped')");
+    await source.run('update empty_table set extra = null where id = 1');
+    await runOperation(handle, 'delta');
+    await until(
+      () => overview(handle),
+      ({ queue, current }) => queue.length === 0 && current.load === null,
+    );
+    await expectSame(source, target, ['empty_table']);
+    await source.run(
+      'alter table empty_table drop primary key, add primary key (id, extra)'.replace(
+        'drop primary key, add primary key (id, extra)',
+        source.kind === 'postgres'
+          ? 'drop constraint empty_table_pkey'
+          : 'add column k2 int not null default 5, drop primary key, add primary key (id, k2)',
+      ),
+    );
+    if (source.kind === 'postgres')
+      await source.run('alter table empty_table add column k2 int not null default 5, add primary key (id, k2)');
+    await source.run("insert into empty_table (id, extra, k2) values (3, 'other key', 6)");
+    await runOperation(handle, 'delta');
+    await until(
+      () => overview(handle),
+      ({ queue, current }) => queue.length === 0 && current.load === null,
+    );
+    await expectSame(source, target, ['empty_table']);
+    expect((await selection(handle)).map(({ state }) => state)).toEqual(keyed(source).map(() => 'consistent'));
+    await source.run("update empty_table set extra = 'again'");
+    await expectGood(handle, await runOperation(handle, 'delta'));
+    await expectSame(source, target, keyed(source));
+    expect(target.rejections()).toEqual([]);
+  });
+});
