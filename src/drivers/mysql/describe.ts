@@ -93,7 +93,7 @@ function describeTable(ref: DescribeRequest['ref'], found: CatalogTable, options
     textKey: chosen.some((column) => key.includes(column.name) && isText(column.type)),
     approxRows: found.rows,
     approxBytes: found.bytes,
-    structure: structure(found, chosen, key),
+    structure: structureOf(found, chosen, key),
     storage: '',
     warnings,
   };
@@ -244,7 +244,7 @@ function isText(type: ColumnType): boolean {
 }
 
 /** A digest of all that decides what a reader sees: columns with types, charsets and generation, how they are copied, and the key. */
-function structure(table: CatalogTable, copied: readonly Column[], key: readonly string[]): string {
+export function structureOf(table: CatalogTable, copied: readonly Column[], key: readonly string[]): string {
   const columns = table.columns.map((column) => [
     column.name,
     column.full,

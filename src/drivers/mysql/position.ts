@@ -5,10 +5,17 @@ import { quoteName } from './types.ts';
 
 /**
  * Where the binlog stands. `gtid`: the set of transactions that are contained (MySQL), or the position by GTID (MariaDB). `file` and
- * `offset`: a place in the binlog. A MySQL start by GTID has no file, since file and offset run ahead of what a SELECT sees
- * (reference/drivers.md §1.6). Stored at the destination as JSON: add fields, never rename.
+ * `offset`: a place in the binlog of the server `server` (a UUID; MySQL only). `since`: rows of XA transactions that were prepared before
+ * this place and not committed stand from there on. A MySQL start by GTID has no file, since file and offset run ahead of what a SELECT
+ * sees (reference/drivers.md §1.6). Stored at the destination as JSON: add fields, never rename.
  */
-export type LogPosition = { readonly gtid?: string; readonly file?: string; readonly offset?: number };
+export type LogPosition = {
+  readonly gtid?: string;
+  readonly file?: string;
+  readonly offset?: number;
+  readonly server?: string;
+  readonly since?: { readonly file: string; readonly offset: number };
+};
 
 export function encodePosition(position: LogPosition): Position {
   return JSON.stringify(position) as Position;
@@ -24,7 +31,28 @@ export async function writtenEnd(connection: Connection): Promise<LogPosition> {
   const [row] = await logStatus(connection);
   const [file, offset] = row ?? [];
   if (!file || !offset) throw noLog();
-  return { file, offset: Number(offset) };
+  const place = { file, offset: Number(offset) };
+  const ids = await serverIds(connection);
+  if (!ids?.gtids) return ids ? { ...place, server: ids.server } : place;
+  // What a SELECT has returned is either among the executed ones or still owned by the session that commits it.
+  const [owned] = await connection.query('select @@global.gtid_owned');
+  const [executed] = await connection.query('select @@global.gtid_executed');
+  const sets = [executed?.[0] ?? '', (owned?.[0] ?? '').replace(/#\d+/g, '')];
+  return {
+    ...place,
+    server: ids.server,
+    gtid: sets
+      .map((set) => set.replace(/\s/g, ''))
+      .filter(Boolean)
+      .join(','),
+  };
+}
+
+/** The UUID of a MySQL server, and whether its transactions have ids; undefined for MariaDB and for MySQL before 5.6. */
+export async function serverIds(connection: Connection): Promise<{ server: string; gtids: boolean } | undefined> {
+  if (connection.facts.product !== 'MySQL') return undefined;
+  const [row] = (await tolerate(connection.query('select @@server_uuid, @@global.gtid_mode'), [1193])) ?? [];
+  return row?.[0] ? { server: row[0], gtids: row[1]?.toUpperCase() === 'ON' } : undefined;
 }
 
 /**

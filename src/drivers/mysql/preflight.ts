@@ -5,6 +5,7 @@ import { type Connection, tolerate } from './connection.ts';
 import { errorNumber } from './errors.ts';
 import type { MysqlOptions } from './options.ts';
 import { logStatus } from './position.ts';
+import { globalVariables, retentionSeconds, type Settings } from './retention.ts';
 import { quoteName, quoteText } from './types.ts';
 
 /** Everything at the source that would make an extract or later change capture fail. Changes nothing. */
@@ -25,18 +26,10 @@ export async function preflight(
   return findings;
 }
 
-type Settings = ReadonlyMap<string, string>;
-
 const error = (code: string, message: string, table?: TableRef): Finding =>
   table ? { severity: 'error', code, message, table } : { severity: 'error', code, message };
 const warning = (code: string, message: string, table?: TableRef): Finding =>
   table ? { severity: 'warning', code, message, table } : { severity: 'warning', code, message };
-
-/** Global variables by lower-case name; a server knows those of its version only. */
-async function globalVariables(connection: Connection): Promise<Settings> {
-  const rows = await connection.query('show global variables');
-  return new Map(rows.map(([name, value]) => [(name ?? '').toLowerCase(), value ?? '']));
-}
 
 function oldServer({ facts }: Connection): Finding[] {
   if (facts.product === 'MySQL' && facts.number < 50_503)
@@ -113,8 +106,9 @@ function logSettings({ facts }: Connection, settings: Settings): Finding[] {
         `${settings.has('gtid_mode') ? 'gtid_mode is not ON' : 'This version has no GTIDs'}: a load begins with a short global read lock, and a change of the source server means loading again.${settings.has('gtid_mode') ? ' Turn on gtid_mode and enforce_gtid_consistency if you can.' : ''}`,
       ),
     );
-  const hours = retentionHours(settings);
-  if (hours !== null && hours < 24)
+  const seconds = retentionSeconds(settings);
+  const hours = Math.floor((seconds ?? 0) / 3600);
+  if (seconds !== null && hours < 24)
     found.push(
       warning(
         'retention',
@@ -122,15 +116,6 @@ function logSettings({ facts }: Connection, settings: Settings): Finding[] {
       ),
     );
   return found;
-}
-
-/** After how many hours the server purges its log; null: never. */
-function retentionHours(settings: Settings): number | null {
-  const seconds = Number(settings.get('binlog_expire_logs_seconds') ?? '0');
-  const days = Number(settings.get('expire_logs_days') ?? '0');
-  if (settings.get('binlog_expire_logs_auto_purge') === 'OFF') return null;
-  if (seconds > 0) return Math.floor(seconds / 3600);
-  return days > 0 ? days * 24 : null;
 }
 
 async function logRights(connection: Connection, settings: Settings, tables: readonly TableRef[]): Promise<Finding[]> {

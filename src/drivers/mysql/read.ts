@@ -3,7 +3,7 @@ import type { Pool } from './pool.ts';
 import { decodeRange, rangeCondition } from './range.ts';
 import { rawRows } from './raw-rows.ts';
 import { createRowWriter } from './row-text.ts';
-import { cell, quoteName } from './types.ts';
+import { cell, quoteName, type RowField } from './types.ts';
 
 /** Reads one chunk as load text; its session and statement end with the loop, however that ends. */
 export async function* readChunk(
@@ -15,11 +15,7 @@ export async function* readChunk(
   signal: AbortSignal,
 ): AsyncGenerator<Batch, ChunkRead, undefined> {
   const sql = chunkSelect(table, where, range);
-  const fields = table.columns.map((column) => ({
-    name: column.name,
-    encoding: cell(column).encoding,
-    key: table.key.includes(column.name),
-  }));
+  const fields = rowFields(table);
   const name = `${table.ref.schema}.${table.ref.name}`;
   const connection = await pool.take(signal);
   let whole = false;
@@ -39,7 +35,17 @@ export async function* readChunk(
   }
 }
 
-function maskUses(table: Table, rows: number): RuleUse[] {
+/** The columns of a table as writers of rows see them. */
+export function rowFields(table: Table): RowField[] {
+  return table.columns.map((column) => ({
+    name: column.name,
+    encoding: cell(column).encoding,
+    key: table.key.includes(column.name),
+  }));
+}
+
+/** Uses of `mask` in so many rows. */
+export function maskUses(table: Table, rows: number): RuleUse[] {
   const masked = rows > 0 ? table.columns.filter((column) => column.masked) : [];
   return masked.map((column) => ({ rule: 'mask', column: column.name, count: rows, examples: [] }));
 }

@@ -1,12 +1,16 @@
+import type { CaptureRequest } from '../changes.ts';
 import { Misconfigured } from '../errors.ts';
 import type { Batch, ChunkRead, Params, Position, Table } from '../model.ts';
 import type { OpenSource, Source } from '../source.ts';
+import { openCapture } from './capture.ts';
 import { hasSchema, listSchemas, listTables, readTables } from './catalog.ts';
 import { describeTables } from './describe.ts';
 import { watchLocks } from './locks.ts';
+import { positionReached } from './log-place.ts';
+import { logState } from './log-state.ts';
 import { mysqlOptions } from './options.ts';
 import { createPool } from './pool.ts';
-import { encodePosition, identity, startPosition, writtenEnd } from './position.ts';
+import { decodePosition, encodePosition, identity, startPosition, writtenEnd } from './position.ts';
 import { preflight } from './preflight.ts';
 import { readChunk } from './read.ts';
 import { splitTable } from './split.ts';
@@ -78,6 +82,14 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
       signal: AbortSignal,
     ): AsyncGenerator<Batch, ChunkRead, undefined> =>
       readChunk(pool, table, where, range, options.onUnrepresentable === 'error', signal),
+
+    ...(options.capture === 'log' && {
+      capture: (request: CaptureRequest, signal: AbortSignal) =>
+        openCapture(pool, request, options.onUnrepresentable === 'error', signal),
+    }),
+
+    reached: (position, goal) => positionReached(decodePosition(position), decodePosition(goal)),
+    logState: (_slot, position) => logState(pool, position),
 
     [Symbol.asyncDispose]: pool.close,
   };

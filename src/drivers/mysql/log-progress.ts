@@ -1,0 +1,93 @@
+import type { Position } from '../model.ts';
+import { type DomainIds, domainIdsText, type GtidSet, parseDomainIds, parseGtidSet } from './gtid.ts';
+import type { LogGtid } from './log-events.ts';
+import { comparePlaces, type LogPlace, placeOf } from './log-place.ts';
+import type { LogPosition } from './position.ts';
+
+/** A transaction whose rows are prepared and wait for their XA COMMIT. */
+export type Prepared = { readonly start: LogPlace; readonly gtid: LogGtid | undefined };
+
+/** How far a reader has come: by place, and by ids where the log has them. */
+export type LogProgress = {
+  /** Where the event that is being read ends. */
+  readonly place: LogPlace;
+  /** Where the last group ended. */
+  readonly boundary: LogPlace;
+  /** Goes to another file, or to a place that the server names. */
+  moveTo(place: LogPlace): void;
+  /** An event ends at `end` modulo 2^32 of the current file; 0: not said. */
+  advance(end: number): void;
+  /** The group ends here. `gtids`: what it adds, a prepared group's own included once that is settled. */
+  endGroup(gtids: readonly (LogGtid | undefined)[]): void;
+  prepare(xid: string, prepared: Prepared): void;
+  settle(xid: string): Prepared | undefined;
+  /** Whether a group that began at `start` was delivered before the reader was opened. */
+  isOld(start: LogPlace): boolean;
+  position(): Position;
+  reachedPlace(goal: LogPlace): boolean;
+};
+
+export function createProgress(
+  from: LogPosition,
+  kind: 'MySQL' | 'MariaDB',
+  server: string | undefined,
+  useGtids: boolean,
+): LogProgress {
+  const set: GtidSet | undefined = kind === 'MySQL' && useGtids ? parseGtidSet(from.gtid ?? '') : undefined;
+  const domains: DomainIds | undefined =
+    kind === 'MariaDB' && from.gtid !== undefined ? parseDomainIds(from.gtid) : undefined;
+  const open = new Map<string, Prepared>();
+  let place: LogPlace = placeOf(from) ?? { file: '', offset: 0 };
+  let boundary = place;
+  // By place, a reader that must go back for prepared rows sees groups that were delivered.
+  const delivered = useGtids ? undefined : placeOf(from);
+  const tail = server === undefined ? '}' : `,"server":${JSON.stringify(server)}}`;
+
+  function since(): string {
+    if (set || open.size === 0) return '';
+    const [first] = [...open.values()].sort((a, b) => comparePlaces(a.start, b.start));
+    return first ? `,"since":${JSON.stringify(first.start)}` : '';
+  }
+
+  return {
+    get place() {
+      return place;
+    },
+    get boundary() {
+      return boundary;
+    },
+    moveTo(next) {
+      place = next;
+    },
+    advance(end) {
+      if (end === 0) return;
+      // The log says places modulo 2^32; within a file they only grow.
+      let offset = Math.floor(place.offset / 4_294_967_296) * 4_294_967_296 + end;
+      if (offset < place.offset) offset += 4_294_967_296;
+      place = { file: place.file, offset };
+    },
+    endGroup(gtids) {
+      boundary = place;
+      for (const gtid of gtids) {
+        if (!gtid) continue;
+        set?.add(gtid.source, gtid.number);
+        domains?.set(Number(gtid.source), { server: gtid.server, sequence: gtid.number });
+      }
+    },
+    prepare(xid, prepared) {
+      open.set(xid, prepared);
+    },
+    settle(xid) {
+      const prepared = open.get(xid);
+      open.delete(xid);
+      return prepared;
+    },
+    isOld: (start) => delivered !== undefined && comparePlaces(start, delivered) < 0,
+    position() {
+      const shown = delivered && comparePlaces(boundary, delivered) < 0 ? delivered : boundary;
+      const ids = set ? `"gtid":"${set.text()}",` : domains ? `"gtid":"${domainIdsText(domains)}",` : '';
+      return `{${ids}"file":${JSON.stringify(shown.file)},"offset":${shown.offset}${since()}${tail}` as Position;
+    },
+    reachedPlace: (goal) => boundary.file !== '' && comparePlaces(boundary, goal) >= 0,
+  };
+}

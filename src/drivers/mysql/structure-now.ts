@@ -1,0 +1,157 @@
+import { inflateSync } from 'node:zlib';
+import type { LogEvent } from '../changes.ts';
+import type { Column, Table } from '../model.ts';
+import { type CatalogTable, readTables, sameName } from './catalog.ts';
+import { type Connection, tolerate } from './connection.ts';
+import { describeTables, structureOf } from './describe.ts';
+import type { Follower } from './followed-tables.ts';
+import { EVENT, eventType, formatChecksums, packedPart, readStatement, rotation } from './log-events.ts';
+import type { Layout } from './log-layout.ts';
+import { comparePlaces, type LogPlace, placeOf } from './log-place.ts';
+import { openLogStream } from './log-stream.ts';
+import type { Pool } from './pool.ts';
+import { writtenEnd } from './position.ts';
+import { parseStatement } from './statement.ts';
+import { quoteName } from './types.ts';
+
+/** The places of a table's columns in the log's rows, if the catalog still shows the table as it was described. */
+export async function readLayouts(connection: Connection, tables: readonly Table[]): Promise<(Layout | undefined)[]> {
+  const found = await readTables(
+    connection,
+    tables.map((table) => table.ref),
+  );
+  return tables.map((table, index) => {
+    const catalog = found[index];
+    return catalog && structureOf(catalog, table.columns, table.key) === table.structure
+      ? layoutOf(catalog)
+      : undefined;
+  });
+}
+
+function layoutOf(catalog: CatalogTable): Layout {
+  const layout: (Layout[number] | undefined)[] = [];
+  for (const { name, position, charset } of catalog.columns) layout[position - 1] = { name, charset };
+  // Places between, of columns that the user may not see, are not left empty but undefined.
+  return Array.from(layout);
+}
+
+/**
+ * Looks at a table after a statement that may have changed its structure, at `place` of the log. undefined: it is what it was. Its structure
+ * of today counts for the rows that follow only if the log up to today holds no further DDL of the table (EXACTNESS.md §7).
+ */
+export async function structureNow(
+  pool: Pool,
+  follower: Follower,
+  reason: string,
+  place: LogPlace,
+  signal: AbortSignal,
+): Promise<Extract<LogEvent, { kind: 'structure' }> | undefined> {
+  const { table, options = {}, index } = follower;
+  const { schema, name } = table.ref;
+  const event = (now: Table | null, why: string) =>
+    ({ kind: 'structure', table: index, now, reason: `${schema}.${name}: ${why}.` }) as const;
+  const found = await pool.lend(async (connection) => {
+    // Waits for a statement that stands in the log already and has not ended yet: it holds the table's metadata lock.
+    await tolerate(connection.query(`select 1 from ${quoteName(schema)}.${quoteName(name)} where false`), [1146, 1142]);
+    const [described] = await describeTables(connection, [{ ref: table.ref, options }]);
+    return { described, end: placeOf(await writtenEnd(connection)) as LogPlace };
+  }, signal);
+  if (!found.described || 'error' in found.described)
+    return event(null, `${reason}; ${found.described?.error.message ?? 'it is gone'}`.replace(/\.$/, ''));
+  const now = found.described.table;
+  if (await changedSince(pool, table, place, found.end, signal))
+    return event(null, `${reason}, and changed again since`);
+  if (now.structure === table.structure) return undefined;
+  const difference = keepsValues(table, now);
+  return difference === undefined ? event(now, reason) : event(null, `${reason}: ${difference}`);
+}
+
+/** Whether the log holds further DDL of a table between two places. */
+async function changedSince(
+  pool: Pool,
+  table: Table,
+  from: LogPlace,
+  to: LogPlace,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (comparePlaces(from, to) >= 0) return false;
+  const connection = await pool.take(signal);
+  const abort = () => connection.destroy();
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    const stream = await openLogStream(connection, { place: from }, true);
+    let checksums = 0;
+    let place = from;
+    do {
+      while (stream.next()) {
+        const { bytes, end } = stream.packets;
+        const start = stream.packets.start + 1;
+        const type = eventType(bytes, start);
+        if (type === EVENT.format) checksums = formatChecksums(bytes, start, end) ? 4 : 0;
+        if (type === EVENT.rotate) place = rotation(bytes, start, end - checksums);
+        if (comparePlaces(place, to) > 0) return false;
+        if (type !== EVENT.query && type !== EVENT.queryCompressed) continue;
+        const unpack = (packed: Buffer) => inflateSync(packedPart(packed).data);
+        const statement = readStatement(bytes, start, end - checksums, unpack);
+        const parsed = parseStatement(statement);
+        if (parsed.kind !== 'effects') continue;
+        for (const { schema = statement.schema, name, what } of parsed.effects)
+          if (
+            what !== 'truncate' &&
+            sameName(connection.facts, schema, table.ref.schema) &&
+            (name === undefined || sameName(connection.facts, name, table.ref.name))
+          )
+            return true;
+      }
+    } while (await stream.wait());
+    return false;
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    signal.removeEventListener('abort', abort);
+    await pool.kill(connection);
+  }
+}
+
+/** Why the rows that were there before can't be brought to the new structure by DDL at the destination; undefined when they can. */
+function keepsValues(before: Table, now: Table): string | undefined {
+  if (before.key.join('\0') !== now.key.join('\0')) return 'its key has changed';
+  const old = new Map(before.columns.map((column) => [column.name, column]));
+  for (const column of now.columns) {
+    const was = old.get(column.name);
+    if (!was) {
+      if (!column.nullable)
+        return `the rows that were there before hold values in ${column.name} that the log does not tell`;
+    } else if (!widens(was, column)) return `${column.name} was ${was.sourceType} and is ${column.sourceType}`;
+  }
+  return undefined;
+}
+
+/** Whether every value of the old type is the same text in the new one. */
+function widens(was: Column, now: Column): boolean {
+  if (was.sourceType === now.sourceType) return was.masked === now.masked;
+  const parts = (type: string) => /^([a-z0-9]+)(?:\((.*)\))?(.*)$/is.exec(type)?.slice(1) ?? [];
+  const [word = '', list = '', rest = ''] = parts(was.sourceType);
+  const [newWord = '', newList = '', newRest = ''] = parts(now.sourceType);
+  if (rest !== newRest) return false;
+  const numbers = (text: string) => text.split(',').map(Number);
+  if (word === newWord && (word === 'enum' || word === 'set')) return newList.startsWith(`${list},`);
+  if (word === newWord && (word === 'varchar' || word === 'varbinary')) return Number(newList) >= Number(list);
+  if (word === newWord && word === 'decimal') {
+    const [digits = 0, scale = 0] = numbers(list);
+    const [newDigits = 0, newScale = 0] = numbers(newList);
+    return scale === newScale && newDigits >= digits;
+  }
+  const integers = ['tinyint', 'smallint', 'mediumint', 'int', 'bigint'];
+  const [from, to] = [integers.indexOf(word), integers.indexOf(newWord)];
+  if (from >= 0 && to >= 0) return to >= from;
+  const sizes = ['tiny', '', 'medium', 'long'];
+  for (const family of ['text', 'blob']) {
+    const [small, large] = [word, newWord].map((one) => sizes.findIndex((size) => `${size}${family}` === one)) as [
+      number,
+      number,
+    ];
+    if (small >= 0 && large >= 0) return large >= small;
+  }
+  return false;
+}
