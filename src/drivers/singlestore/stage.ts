@@ -31,6 +31,8 @@ export type Writing = {
   readonly exact: boolean;
   readonly emptyTable: string;
   readonly loadRows: string;
+  /** Like `loadRows`, but rows may replace what is there: to find out which of them are refused. */
+  readonly tryRows: string;
   readonly loadKeys: string;
   readonly loadParts: string;
   readonly deleteStaged: string;
@@ -78,6 +80,7 @@ export function writingOf(dialect: Dialect, followed: Followed): Writing {
     exact,
     emptyTable: `delete from ${live}`,
     loadRows: load(live, columns, !exact),
+    tryRows: load(live, columns),
     loadKeys: load(staged, [...numbers([row]), ...keyColumns]),
     loadParts: load(staged, [...numbers([row, ...maskNames]), ...columns]),
     deleteStaged: `delete t from ${live} as t join ${staged} as s on ${match}`,
@@ -136,10 +139,9 @@ function stageDdl(dialect: Dialect, followed: Followed, row: string): string {
   ];
   if (!isExact(dialect, followed))
     return tableDdl(dialect, target.database, stageName(followed.id), { ...source, columns }, NO_LAYOUT);
-  // Two keys that the destination holds equal must not replace each other here either.
+  // Two keys that the destination holds equal must not replace each other here either; a longer key might be too long.
   const layout = { shard: source.key.map(quote), sort: undefined };
-  const key = [...source.key, row];
-  return tableDdl(dialect, target.database, stageName(followed.id), { ...source, columns, key }, layout);
+  return tableDdl(dialect, target.database, stageName(followed.id), { ...source, columns, key: [] }, layout);
 }
 
 function isExact(dialect: Dialect, { table: source }: Followed): boolean {
