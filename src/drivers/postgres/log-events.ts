@@ -92,6 +92,7 @@ export async function* logEvents(
   let said = decoder.passed;
   let askMs = FIRST_ASK_MS;
   let finished = false;
+  let lingered = false;
   const progress = (atEnd: boolean): void => {
     said = decoder.passed;
     saidAt = performance.now();
@@ -144,8 +145,9 @@ export async function* logEvents(
       return;
     }
     if (decoder.size > 0) {
-      if (await stream.wait(LINGER_MS)) continue;
-      yield decoder.events();
+      // Once only: changes that keep trickling in must not hold back those before them.
+      lingered = !lingered && (await stream.wait(LINGER_MS));
+      if (!lingered) yield decoder.events();
       continue;
     }
     if (await stream.wait(askMs)) {

@@ -68,7 +68,9 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
   const add = (event: LogEvent): void => {
     events.push(event);
     size += EVENT_BYTES;
+    if (touched || !inTransaction) return;
     touched = true;
+    delivered.add(xid);
   };
   const drop = (table: number): void => {
     dropped[table] = true;
@@ -157,7 +159,6 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
     inTransaction = false;
     if (end > passed) passed = end;
     if (!touched) return;
-    delivered.add(xid);
     events.push({
       kind: 'commit',
       position: options.position(end),

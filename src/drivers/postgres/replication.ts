@@ -28,6 +28,12 @@ export type LogStream = {
 
 /** Bytes that may wait for the consumer before the socket is paused. */
 const WAITING = 2 * 1024 * 1024;
+/**
+ * The server sends change by change. The consumer is woken for so many bytes, or for what has come after so long: each turn costs more than
+ * the decoding of a few rows.
+ */
+const WORTH = 64 * 1024;
+const GATHER_MS = 2;
 /** Acknowledgements are said at most so often. */
 const SAY_MS = 100;
 const CLOSE_MS = 2_000;
@@ -54,6 +60,7 @@ export async function startReplication(client: pg.Client, command: string, alive
   let acknowledged: Lsn = 0n;
   let saidAt = 0;
   let later: NodeJS.Timeout | undefined;
+  let gather: NodeJS.Timeout | undefined;
 
   const signalled = (): void => {
     wake?.();
@@ -63,6 +70,11 @@ export async function startReplication(client: pg.Client, command: string, alive
     chunks.push(chunk);
     waitingBytes += chunk.length;
     if (waitingBytes > WAITING) stream?.pause();
+    if (waitingBytes >= WORTH) signalled();
+    else gather ??= setTimeout(gathered, GATHER_MS);
+  };
+  const gathered = (): void => {
+    gather = undefined;
     signalled();
   };
   const ended = (error?: Error): void => {
@@ -121,8 +133,9 @@ export async function startReplication(client: pg.Client, command: string, alive
   });
 
   const wait = async (ms: number): Promise<boolean> => {
-    if (chunks.length > 0) return true;
-    if (over) throw failed ?? new Error('PostgreSQL ended the stream of changes');
+    if (waitingBytes >= WORTH) return true;
+    if (over && chunks.length === 0) throw failed ?? new Error('PostgreSQL ended the stream of changes');
+    if (over) return true;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       wake = resolve;
@@ -138,6 +151,7 @@ export async function startReplication(client: pg.Client, command: string, alive
     clearInterval(alive);
     say(false);
     clearTimeout(later);
+    clearTimeout(gather);
     if (!over && stream?.writable) {
       // The server reads what was said when it answers the end of the copy; what it still sends is let go.
       stream.off('data', arrived);

@@ -33,8 +33,9 @@ export async function* rereadRows(
   try {
     const relation = await openSnapshot(session, server, table, delivered, signal);
     const rows = { rows: 0, rules: [] as ChunkRead['rules'] };
-    for (let first = 0; first < keys.length; first += KEYS_AT_ONCE) {
-      const part = keys.slice(first, first + KEYS_AT_ONCE);
+    const wanted = [...new Set(keys)];
+    for (let first = 0; first < wanted.length; first += KEYS_AT_ONCE) {
+      const part = wanted.slice(first, first + KEYS_AT_ONCE);
       const read = yield* readRows(
         session,
         server,
