@@ -17,12 +17,16 @@ export type ChaosSource = {
   readonly tables: readonly string[];
   /** Changes rows of every table, so that a repeated full has to replace it. */
   change(round: number): Promise<void>;
+  /** A session of our own, for changes that go on. */
+  connect(): Promise<SourceSession>;
   /** Sessions that the product has open. */
   sessions(): Promise<string[]>;
   /** Replication slots and publications; none but at PostgreSQL. */
   slots(): Promise<string[]>;
   publications(): Promise<string[]>;
 };
+
+export type SourceSession = { query(sql: string): Promise<unknown>; close(): Promise<void> };
 
 const name = 'chaos';
 const copied = [
@@ -71,6 +75,12 @@ async function seedPostgres({ source }: Fleet, rows: number): Promise<ChaosSourc
     change: async (round) => {
       await query(postgresChange(round));
     },
+    connect: async () => {
+      const client = new pg.Client({ host, port, user, password, database: name });
+      client.on('error', () => {});
+      await client.connect();
+      return { query: (sql) => client.query(sql), close: () => client.end() };
+    },
     sessions: () =>
       names(
         `select state || ': ' || left(query, 100) as name from pg_stat_activity where usename = '${productUser.user}'`,
@@ -104,6 +114,12 @@ async function seedMysql({ source }: Fleet, rows: number): Promise<ChaosSource> 
     tables: copied,
     change: async (round) => {
       await query(`use ${name}; ${mysqlChange(round)}`);
+    },
+    connect: async () => {
+      const options = { host, port, user, password, charset: 'utf8mb4', multipleStatements: true, database: name };
+      const client = await mysql.createConnection(options);
+      client.on('error', () => {});
+      return { query: (sql) => client.query(sql), close: async () => client.destroy() };
     },
     sessions: async () => (await query(processes())).map((row) => String(row['name'])),
     slots: async () => [],

@@ -1,3 +1,4 @@
+import { makeRandom } from '../../scripts/demo/random.ts';
 import type { SeededSource } from './sources.ts';
 
 /** A seeded stream of changes to a source: several tables in a transaction, key changes and swaps, deletes and inserts of one key, rollbacks. */
@@ -10,8 +11,8 @@ export type Workload = {
 };
 
 export async function startWorkload(source: SeededSource, seed: number): Promise<Workload> {
-  const next = random(seed);
-  const number = (below: number): number => Math.floor(next() * below);
+  const random = makeRandom(seed);
+  const number = (below: number): number => random.number(0, below - 1);
   const text = (longest = 300): string =>
     ["''", 'null', "'a\\tb'", "'é 表 😀'", `'${'x'.repeat(number(longest))}'`, "'A '"][number(6)] ?? 'null';
   const quote = (name: string): string =>
@@ -77,16 +78,5 @@ export async function startWorkload(source: SeededSource, seed: number): Promise
     async stop() {
       stopped = true;
     },
-  };
-}
-
-/** mulberry32. */
-function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
 }
