@@ -136,7 +136,8 @@ async function multi(connection: Connection, charset: string, widest: number): P
     for (let p = start; p < end; ) {
       const byte = bytes[p] as number;
       const alone = one[byte];
-      if (byte < 0x80 && alone) {
+      // A byte that is a character by itself begins no other one.
+      if (alone) {
         at = append(out, at, alone);
         p++;
         continue;
@@ -154,7 +155,7 @@ async function multi(connection: Connection, charset: string, widest: number): P
       }
       const found = next < 0 ? null : two[next];
       if (found) p++;
-      at = append(out, at, found ?? alone);
+      at = append(out, at, found);
       p++;
     }
     return out.subarray(0, at);

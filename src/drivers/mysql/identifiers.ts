@@ -27,10 +27,10 @@ export function inet4Text(stored: Buffer): string {
   return stored.subarray(0, 4).join('.');
 }
 
-/** As `inet_ntop` does: the first longest run of zero groups becomes `::`, and addresses that hold an IPv4 one end in it. */
+/** The first longest run of zero groups becomes `::`, even a run of one; addresses that hold an IPv4 one end in it. */
 export function inet6Text(stored: Buffer): string {
   const groups = Array.from({ length: 8 }, (_, i) => stored.readUInt16BE(i * 2));
-  let [best, length] = [-1, 1];
+  let [best, length] = [-1, 0];
   for (let i = 0; i < 8; i++) {
     let run = 0;
     while (i + run < 8 && groups[i + run] === 0) run++;
