@@ -22,7 +22,7 @@ export const PLACES = ['MariaDB', 'MySQL', 'SingleStore mode'] as const;
 /** A server to test against, with a connection of the test's own to look at what is there. */
 export type Place = {
   readonly params: Params;
-  open(observe?: Observe): Promise<Destination>;
+  open(observe?: Observe, more?: Params): Promise<Destination>;
   /** Runs a statement at the server itself, past the proxy; cells as text. */
   query(text: string): Promise<Record<string, string | null>[]>;
   /** A database name that no other test uses; the database is dropped at the end. */
@@ -60,8 +60,8 @@ export async function startPlace(name: (typeof PLACES)[number]): Promise<Place> 
   return {
     params,
     query,
-    async open(observe) {
-      const destination = await openObserved(params, new AbortController().signal, observe);
+    async open(observe, more) {
+      const destination = await openObserved({ ...params, ...more }, new AbortController().signal, observe);
       opened.push(destination);
       return destination;
     },

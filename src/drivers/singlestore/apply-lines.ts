@@ -57,8 +57,8 @@ export function partLines(
   return gathered(prefixed(writing, parts), parts.length);
 }
 
-/** The rows of parts without number and masks. */
-export function plainLines(parts: readonly (readonly [string, Row])[]): AsyncGenerator<Batch, ChunkRead, undefined> {
+/** Rows as they are, without number and masks. */
+export function rowLines(parts: readonly (readonly [string, Row])[]): AsyncGenerator<Batch, ChunkRead, undefined> {
   return gathered(plain(parts), parts.length);
 }
 

@@ -2,31 +2,16 @@ import type { ClaimedScope } from '../apply.ts';
 import type { Capture } from '../changes.ts';
 import { DestinationRejected, StructureChanged } from '../errors.ts';
 import type { Batch, ChunkRead, Position } from '../model.ts';
-import { keyLines, partLines, plainLines, type Sorted, sorted, wholeKeys, wholeLines } from './apply-lines.ts';
+import type { Applied } from './apply-database.ts';
+import { keyLines, partLines, rowLines, type Sorted, sorted, wholeKeys, wholeLines } from './apply-lines.ts';
 import { lost } from './claim.ts';
 import { rows, run, type Session } from './connection.ts';
 import { countedLoad, rejection } from './counted-load.ts';
 import { isEmpty, type TableFold } from './fold.ts';
+import { letterStatements, markRefusal, settleLetters } from './letters.ts';
 import type { Pool } from './pool.ts';
 import { sql, table } from './sql.ts';
 import { ensureStages, type Writing } from './stage.ts';
-
-/** One destination database in the hands of an applier. */
-export type Applied = {
-  readonly database: string;
-  readonly session: Session;
-  readonly token: number;
-  seq: number;
-  ordinal: number;
-  /** What is durable here. */
-  position: Position;
-  /** Staging tables that are known to be there, by table index. */
-  readonly staged: Set<number>;
-  /** Tables that the open transaction has read again, with the position up to which they are ahead of the stream. */
-  readonly reread: Map<number, Position>;
-  /** Names of the tables that the open transaction has written; null: none is open. */
-  open: Set<string> | null;
-};
 
 /** What a write puts into one database. */
 export type Part = {
@@ -35,6 +20,9 @@ export type Part = {
   readonly end: { readonly position: Position; readonly transactions: number } | null;
 };
 
+/** What becomes of a row that the destination refuses: kept aside, or an error of its table, or of the run. */
+export type OnRowError = 'park' | 'table' | 'pipeline';
+
 /** What a write needs besides. */
 export type Means = {
   readonly pool: Pool;
@@ -42,6 +30,7 @@ export type Means = {
   readonly capture: Capture;
   readonly written: () => Promise<Position>;
   readonly signal: AbortSignal;
+  readonly onRowError: OnRowError;
   /** What the transaction which ends at the position says of its tables: caught up, or ahead again. */
   readonly mark: (database: string, position: Position, reread: ReadonlyMap<number, Position>) => Marks;
 };
@@ -75,17 +64,25 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
     await run(session, 'begin');
     await fence(to, claim, part.end);
   }
+  to.refused = null;
   const again = new Map<number, { readonly writing: Writing; readonly keys: readonly string[] }>();
   for (const { index, writing, fold, states } of work) {
+    to.refused = index;
     const keys = await writeTable(session, writing, fold, states, means.signal);
     if (keys.length > 0) again.set(index, { writing, keys });
   }
   if (again.size > 0) {
-    for (const [index, { writing, keys }] of again) await reread(session, index, writing, keys, means);
+    for (const [index, { writing, keys }] of again) {
+      to.refused = index;
+      await reread(session, index, writing, keys, means);
+    }
     // Taken after the rows were read: they can't be newer.
     const written = await means.written();
     for (const index of again.keys()) to.reread.set(index, written);
   }
+  to.refused = null;
+  for (const statement of letterStatements(to.letters, database, work, part.end?.position ?? null))
+    await run(session, statement);
   if (part.end === null) return;
   const marks = means.mark(database, part.end.position, to.reread);
   for (const statement of marks.statements) await run(session, statement);
@@ -95,6 +92,7 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
   to.position = part.end.position;
   to.ordinal += part.end.transactions;
   to.reread.clear();
+  settleLetters(to.letters);
   marks.settle();
 }
 
@@ -142,7 +140,7 @@ async function writeTable(
       writing,
       writing.loadParts,
       () => partLines(writing, parts),
-      () => plainLines(parts),
+      () => rowLines(parts),
       signal,
     );
     const found = await rows(session, writing.findAbsent);
@@ -202,12 +200,12 @@ async function loadRows(
   await run(session, writing.emptyStage);
 }
 
-type Lines = () => AsyncGenerator<Batch, ChunkRead, undefined>;
+export type Lines = () => AsyncGenerator<Batch, ChunkRead, undefined>;
 
 /** Keys per statement at the source (EXACTNESS.md §6). */
 const REREAD_KEYS = 1000;
 
-async function load(
+export async function load(
   session: Session,
   { followed, loadRows: intoPlace, exact }: Writing,
   statement: string,
@@ -234,7 +232,7 @@ async function load(
       // Another attempt has made its own.
       throw new Error(`The staging table of ${followed.ref.schema}.${followed.ref.name} was replaced.`);
     }
-    throw await rejection(followed.table, 'its changes', refused, rowsAgain, signal);
+    throw markRefusal(await rejection(followed.table, 'its changes', refused, rowsAgain, signal));
   }
 }
 

@@ -4,11 +4,12 @@ import { UnsupportedValue } from '../errors.ts';
 import type { Position } from '../model.ts';
 import { createAhead } from './apply-ahead.ts';
 import { type Batch, bytesOf, endOfTransaction, foldEvent, isFull, isMuch, newBatch } from './apply-batch.ts';
+import { type Applied, openAll } from './apply-database.ts';
 import { createStream } from './apply-stream.ts';
-import { type Applied, type Means, writePart } from './apply-write.ts';
-import { openClaimed } from './claim.ts';
+import type { Means, OnRowError } from './apply-write.ts';
 import { destroy } from './connection.ts';
 import type { TableFold } from './fold.ts';
+import { writeAccepted } from './park.ts';
 import type { Pool } from './pool.ts';
 import { explain } from './rejects.ts';
 import { writingOf } from './stage.ts';
@@ -23,16 +24,20 @@ type Tail = { readonly events: readonly LogEvent[]; readonly from: number };
  * Begins to apply a claimed scope (contract: `Destination.apply`). Events wait until their source transaction is whole and are folded then, so that
  * a batch can be written at any time; a transaction that is too large to wait for is written in parts inside one destination transaction.
  */
-export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier> {
+export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRowError): Promise<Applier> {
   const { claim, tables, signal } = request;
   signal.throwIfAborted();
-  const databases = await openAll(pool, request);
+  const counts = request.tables.map(() => ({ inserted: 0, updated: 0, deleted: 0, parked: 0 }));
+  const databases = await openAll(pool, request, (index, parked) => {
+    const count = counts[index];
+    if (count) count.parked += parked;
+  });
   const writings = tables.map((followed) => writingOf(pool.dialect, followed));
   const databaseOfTable = tables.map(({ target }) => databases.get(target.database) as Applied);
   const ahead = createAhead(tables, request.reached);
   const stream = createStream([...databases.values()], request.reached);
-  const counts = tables.map(() => ({ inserted: 0, updated: 0, deleted: 0, parked: 0 }));
-  const means: Means = { pool, claim, capture: request.capture, written: request.written, signal, mark: ahead.mark };
+  const { capture, written } = request;
+  const means: Means = { pool, claim, capture, written, signal, onRowError, mark: ahead.mark };
   let flushedAt = Date.now();
 
   let batch = newBatch(tables.length);
@@ -76,7 +81,7 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
       });
       const end = ends ? { position, transactions: closing.transactions } : null;
       work.push(
-        writePart(to, { folds, end }, means).then(
+        writeAccepted(to, { folds, end }, means).then(
           () => {
             if (end) stream.moved(to, mark);
           },
@@ -189,7 +194,7 @@ export async function apply(pool: Pool, request: ApplyRequest): Promise<Applier>
     const behind = [...databases.values()].filter((to) => to.open === null && stream.isBehind(to, mark));
     writing = all(
       behind.map(async (to) => {
-        await writePart(to, { folds: [], end: { position, transactions: 0 } }, means);
+        await writeAccepted(to, { folds: [], end: { position, transactions: 0 } }, means);
         stream.moved(to, mark);
       }),
     ).catch(fail);
@@ -260,29 +265,4 @@ function keyless({ ref }: Followed): UnsupportedValue {
 /** Waits for all, then throws the first failure: nothing goes on in the background after an error. */
 async function all(work: readonly Promise<unknown>[]): Promise<void> {
   for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
-}
-
-/** A connection of its own for each database; all or none. */
-async function openAll(pool: Pool, { claim }: ApplyRequest): Promise<Map<string, Applied>> {
-  const databases = new Map<string, Applied>();
-  try {
-    for (const { database, token, seq, position, ordinal } of claim.databases) {
-      const session = await openClaimed(pool, claim, database);
-      databases.set(database, {
-        database,
-        session,
-        token,
-        seq,
-        ordinal,
-        position,
-        staged: new Set(),
-        reread: new Map(),
-        open: null,
-      });
-    }
-    return databases;
-  } catch (error) {
-    for (const { session } of databases.values()) destroy(session);
-    throw error;
-  }
 }

@@ -1,6 +1,7 @@
 import type { Destination, OpenDestination } from '../destination.ts';
 import { abandon, fail, remove } from './abandon.ts';
 import { apply } from './apply.ts';
+import type { OnRowError } from './apply-write.ts';
 import { loadChunk } from './chunk-load.ts';
 import { claimChunk } from './chunks.ts';
 import { claimScope } from './claim.ts';
@@ -9,7 +10,7 @@ import { prepare } from './control.ts';
 import { dialectOf, type Product } from './dialect.ts';
 import { leave, readFollowed } from './followed.ts';
 import { checkDatabaseName } from './names.ts';
-import { readAddress } from './params.ts';
+import { readAddress, readOnRowError } from './params.ts';
 import { plan } from './plan.ts';
 import { closePool, createPool, type Pool, withSession } from './pool.ts';
 import { preflight } from './preflight.ts';
@@ -43,13 +44,13 @@ export async function openObserved(
     closePool(pool, signal.reason instanceof Error ? signal.reason : new Error('The destination was closed.'));
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
-  return assemble(pool, server, () => {
+  return assemble(pool, server, readOnRowError(params), () => {
     signal.removeEventListener('abort', stop);
     closePool(pool, new Error('The destination was closed.'));
   });
 }
 
-function assemble(pool: Pool, server: Destination['server'], close: () => void): Destination {
+function assemble(pool: Pool, server: Destination['server'], onRowError: OnRowError, close: () => void): Destination {
   const use = <T>(body: (session: Session) => Promise<T>) => withSession(pool, body);
   return {
     server,
@@ -70,7 +71,7 @@ function assemble(pool: Pool, server: Destination['server'], close: () => void):
     abandon: (database, pipeline, run) => use((session) => abandon(session, database, pipeline, run)),
     claimScope: (databases, pipeline, scope, run) => claimScope(pool, databases, pipeline, scope, run),
     followed: (databases, pipeline, scope) => use((session) => readFollowed(session, databases, pipeline, scope)),
-    apply: (request) => apply(pool, request),
+    apply: (request) => apply(pool, request, onRowError),
     restructure: (request) => restructure(pool, request),
     leave: (claim, tables) => leave(pool, claim, tables),
     tables: (database, pipeline) => use((session) => readRecords(session, database, pipeline)),

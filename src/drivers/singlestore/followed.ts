@@ -62,26 +62,26 @@ export async function readFollowed(
 export async function leave(pool: Pool, claim: ClaimedScope, leaving: readonly LeavingTable[]): Promise<void> {
   const byDatabase = Map.groupBy(leaving, (one) => one.database);
   for (const database of [...byDatabase.keys()].sort()) {
-    const tables = table(database, '_flow_tables');
     await withSession(pool, (session) =>
       transaction(session, async () => {
         await checkClaim(session, claim, database);
-        for (const { id, state, error } of byDatabase.get(database) ?? []) {
-          const words = error ?? { class: '', message: '', action: '' };
-          const what = sql`[state] = ${state}, [error_class] = ${words.class}, [error_message] = ${words.message}, [error_action] = ${words.action}`;
-          await run(
-            session,
-            `${sql`update ${tables} set`} ${what} ${sql`where [table_id] = ${id} and [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [live] = 1`}`,
-          );
-          // A shadow that is not followed any more is worth nothing.
-          await run(
-            session,
-            `${sql`update ${tables} set`} ${what}${sql`, [load_state] = 'dropping', [load_fence] = [load_fence] + 1 where [table_id] = ${id} and [pipeline] = ${claim.pipeline} and [load_scope] = ${claim.scope} and [load_state] = 'sealed'`}`,
-          );
-        }
+        for (const one of byDatabase.get(database) ?? [])
+          for (const statement of leaveStatements(claim, one)) await run(session, statement);
       }),
     );
   }
+}
+
+/** What takes a table out of a claimed scope. Part of a guarded transaction. */
+export function leaveStatements(claim: ClaimedScope, { id, database, state, error }: LeavingTable): string[] {
+  const words = error ?? { class: '', message: '', action: '' };
+  const set = sql`update ${table(database, '_flow_tables')} set [state] = ${state}, [error_class] = ${words.class}, [error_message] = ${words.message}, [error_action] = ${words.action}`;
+  const mine = sql`where [table_id] = ${id} and [pipeline] = ${claim.pipeline}`;
+  return [
+    `${set} ${mine} ${sql`and [scope] = ${claim.scope} and [live] = 1`}`,
+    // A shadow that is not followed any more is worth nothing.
+    `${set}${sql`, [load_state] = 'dropping', [load_fence] = [load_fence] + 1`} ${mine} ${sql`and [load_scope] = ${claim.scope} and [load_state] = 'sealed'`}`,
+  ];
 }
 
 /** Stores the structure that a table has from a position on; nothing when it is the newest stored already. Part of a guarded transaction. */

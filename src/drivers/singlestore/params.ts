@@ -52,6 +52,14 @@ export function readAddress(params: Params): Address {
   };
 }
 
+/** What becomes of a row that the destination refuses while changes are applied; `park` unless said otherwise. */
+export function readOnRowError(params: Params): 'park' | 'table' | 'pipeline' {
+  const word = params['on_row_error'] || 'park';
+  if (word !== 'park' && word !== 'table' && word !== 'pipeline')
+    throw wrong('on_row_error', 'park, table or pipeline');
+  return word;
+}
+
 /** Options for mysql2. Everything that could change a value on its way (dates, big numbers) is off; multiple statements too. */
 export function connectionOptions(
   address: Address,

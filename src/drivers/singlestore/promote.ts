@@ -170,6 +170,7 @@ async function finish(
       session,
       sql`delete from ${table(database, '_flow_structures')} where [table_id] = ${id} and [load_number] <> ${load}`,
     );
+    await run(session, sql`delete from ${table(database, '_flow_dead_letters')} where [table_id] = ${id}`);
     await run(
       session,
       sql`delete from ${table(database, '_flow_journal')} where [table_id] = ${id} and [load_number] = ${load}`,

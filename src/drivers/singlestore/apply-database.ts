@@ -1,0 +1,63 @@
+import type { ApplyRequest } from '../apply.ts';
+import type { Position } from '../model.ts';
+import { openClaimed } from './claim.ts';
+import { destroy, type Session } from './connection.ts';
+import { type Letters, newLetters, readLetters } from './letters.ts';
+import type { Pool } from './pool.ts';
+
+/** One destination database in the hands of an applier. */
+export type Applied = {
+  readonly database: string;
+  /** Replaced when a row was refused. */
+  session: Session;
+  readonly token: number;
+  seq: number;
+  ordinal: number;
+  /** What is durable here. */
+  position: Position;
+  /** Indexes of tables that are no longer written, because the destination refuses their rows. */
+  readonly dropped: Set<number>;
+  /** Staging tables that are known to be there, by table index. */
+  readonly staged: Set<number>;
+  readonly letters: Letters;
+  /** Tables that the open transaction has read again, with the position up to which they are ahead of the stream. */
+  readonly reread: Map<number, Position>;
+  /** The table that is being written: a refusal is one of its rows'. */
+  refused: number | null;
+  /** Names of the tables that the open transaction has written; null: none is open. */
+  open: Set<string> | null;
+};
+
+/** Opens a connection of its own for each database of a claim; all or none. */
+export async function openAll(
+  pool: Pool,
+  { claim, tables }: ApplyRequest,
+  parked: Letters['parked'],
+): Promise<Map<string, Applied>> {
+  const databases = new Map<string, Applied>();
+  try {
+    for (const { database, token, seq, position, ordinal } of claim.databases) {
+      const session = await openClaimed(pool, claim, database);
+      const letters = newLetters(parked);
+      databases.set(database, {
+        database,
+        session,
+        token,
+        seq,
+        ordinal,
+        position,
+        letters,
+        dropped: new Set(),
+        refused: null,
+        staged: new Set(),
+        reread: new Map(),
+        open: null,
+      });
+      await readLetters(session, database, tables, letters);
+    }
+    return databases;
+  } catch (error) {
+    for (const { session } of databases.values()) destroy(session);
+    throw error;
+  }
+}

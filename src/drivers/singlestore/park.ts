@@ -1,0 +1,142 @@
+import { DestinationRejected } from '../errors.ts';
+import type { Batch, ChunkRead } from '../model.ts';
+import type { Applied } from './apply-database.ts';
+import { partLines, rowLines, sorted } from './apply-lines.ts';
+import { load, type Means, type Part, writePart } from './apply-write.ts';
+import { checkClaim, openClaimed } from './claim.ts';
+import { destroy, run, transaction } from './connection.ts';
+import { leaveStatements } from './followed.ts';
+import { isRefusal, letterStatements, setAside } from './letters.ts';
+import { withSession } from './pool.ts';
+import { explain } from './rejects.ts';
+import { ensureStages, type Writing } from './stage.ts';
+
+type Work = Part['folds'][number];
+
+/**
+ * Writes a part as `writePart` does, and deals with refused rows: the transaction is undone, they are found and put aside (or their table is), and the
+ * part is written again. What an open transaction has written before can't be written again: then letters are stored on their own, and the
+ * attempt ends; the next one puts those keys aside in time.
+ */
+export async function writeAccepted(to: Applied, part: Part, means: Means): Promise<void> {
+  const goesOn = to.open !== null;
+  // Not tried inside a large transaction: a refusal there ends the attempt.
+  if (goesOn || part.end === null) for (const one of part.folds) asideUntried(to, one);
+  for (;;) {
+    const { seq } = to;
+    const open = part.folds.filter(({ index }) => !to.dropped.has(index));
+    try {
+      return await writePart(to, { ...part, folds: open }, means);
+    } catch (error) {
+      const refused = open.find(({ index }) => index === to.refused);
+      if (!isRefusal(error) || !refused || means.onRowError === 'pipeline') throw error;
+      destroy(to.session);
+      to.session = await openClaimed(means.pool, means.claim, to.database);
+      if (means.signal.aborted) destroy(to.session);
+      to.seq = seq;
+      to.open = null;
+      to.reread.clear();
+      to.letters.gone.clear();
+      await putAside(to, refused, means, error);
+      if (!goesOn) continue;
+      await transaction(to.session, async () => {
+        await checkClaim(to.session, means.claim, to.database);
+        for (const statement of letterStatements(to.letters, to.database, [refused], null))
+          await run(to.session, statement);
+      });
+      throw new Error(`${error.message} The large transaction it belongs to is written again without it.`);
+    }
+  }
+}
+
+/** Finds what was refused and puts it aside: rows, or the whole table. */
+async function putAside(to: Applied, refused: Work, means: Means, error: Error): Promise<void> {
+  const { index, writing, fold } = refused;
+  const { followed } = writing;
+  if (means.onRowError === 'park') {
+    const found = await refusedKeys(refused, means);
+    if (found.size === 0) throw error;
+    let few = true;
+    for (const [key, reason] of found) few = setAside(to.letters, index, followed, fold, key, reason) && few;
+    if (few) return;
+  }
+  to.letters.fresh.delete(index);
+  to.dropped.add(index);
+  const { name, message } = error;
+  const action = error instanceof DestinationRejected ? error.action : '';
+  const why = { class: name, message, action };
+  await transaction(to.session, async () => {
+    await checkClaim(to.session, means.claim, to.database);
+    const leaving = { id: followed.id, database: to.database, state: 'error', error: why } as const;
+    for (const statement of leaveStatements(means.claim, leaving)) await run(to.session, statement);
+  });
+}
+
+/** Puts the states of keys aside that have a letter, durable or of this transaction, and takes the letters of those away that are gone. */
+function asideUntried({ letters }: Applied, { index, writing, fold }: Work): void {
+  const fresh = letters.fresh.get(index);
+  const known = letters.known.get(index) ?? new Set<string>();
+  for (const key of new Set([...known, ...(fresh?.keys() ?? [])])) {
+    const state = fold.states.get(key) ?? (fold.emptied ? 'gone' : undefined);
+    if (state === undefined) continue;
+    if (state === 'gone') {
+      // The transaction may have written the letter already.
+      if (fresh?.delete(key)) letters.known.set(index, known.add(key));
+      continue;
+    }
+    setAside(letters, index, writing.followed, fold, key, 'An earlier state was refused; this one was not tried.');
+  }
+}
+
+/** The keys of a fold whose states the destination refuses, with its reason; each is tried in a transaction that is undone. */
+async function refusedKeys({ index, writing, fold }: Work, means: Means): Promise<Map<string, string>> {
+  const { parts, reread: unknown } = sorted(fold);
+  const whole = [...fold.states].flatMap(([key, state]) =>
+    typeof state === 'object' && state.missing === null ? [[key, state] as const] : [],
+  );
+  const found = new Map<string, string>();
+  const collect = async <T extends readonly [string, ...unknown[]]>(
+    items: readonly T[],
+    lines: (some: readonly T[]) => AsyncGenerator<Batch, ChunkRead, undefined>,
+    statement: string,
+  ) => {
+    const words = items.length === 0 ? null : await attempt(writing, statement, () => lines(items), means);
+    if (words === null) return;
+    const [only] = items;
+    if (items.length === 1 && only) {
+      found.set(only[0], words);
+      return;
+    }
+    const half = items.length >> 1;
+    await collect(items.slice(0, half), lines, statement);
+    await collect(items.slice(half), lines, statement);
+  };
+  if (parts.length > 0) await ensureStages(means.pool, [writing]);
+  await collect(parts, (some) => partLines(writing, some), writing.loadParts);
+  await collect(whole, rowLines, writing.tryRows);
+  if (found.size > 0) return found;
+  // It was a row that had been read from the source.
+  const read = [...unknown, ...parts.map(([key]) => key)].map((key) => [key] as const);
+  for (const one of read) await collect([one], () => means.capture.reread(index, [one[0]]), writing.tryRows);
+  return found;
+}
+
+/** Tries a load; the reason of a refusal, null if there is none. */
+async function attempt(
+  writing: Writing,
+  statement: string,
+  lines: () => AsyncGenerator<Batch, ChunkRead, undefined>,
+  means: Means,
+): Promise<string | null> {
+  try {
+    await withSession(means.pool, async (session) => {
+      await run(session, 'begin');
+      await load(session, writing, statement, lines, undefined, means.signal);
+      await run(session, 'rollback');
+    });
+    return null;
+  } catch (error) {
+    if (isRefusal(error)) return error.message;
+    throw explain(error);
+  }
+}
