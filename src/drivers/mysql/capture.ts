@@ -159,7 +159,7 @@ export async function openCapture(
       if (!groups.idle) throw new Error('The log ended in the middle of a transaction.');
       if (!progress.reachedPlace(end)) {
         progress.moveTo(end);
-        progress.endGroup([]);
+        progress.passGroup();
       }
       yield progressEvent(true);
       return;

@@ -63,7 +63,10 @@ export async function readCharsets(connection: Connection): Promise<Charsets> {
 /** The UTF-8 of each byte as the server converts it; null for a byte that is no character by itself. */
 async function singles(connection: Connection, charset: string): Promise<(Buffer | null)[]> {
   const rows = await converted(connection, charset, '', 1);
-  return Array.from({ length: 256 }, (_, byte) => character(rows.get(byte)));
+  // MariaDB makes a question mark of a byte that only begins a character.
+  return Array.from({ length: 256 }, (_, byte) =>
+    rows.get(byte) === '3F' && byte !== QUESTION ? null : character(rows.get(byte)),
+  );
 }
 
 /** Pairs or single bytes after a prefix, as the server converts them: hex by number. */

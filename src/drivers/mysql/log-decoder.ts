@@ -136,14 +136,14 @@ export function createLogDecoder(help: DecoderHelp): LogDecoder {
     groups.abort('the source was restarted in the middle of a transaction that changed its rows');
     const end = log.eventEnd(bytes, start);
     if ((flags & log.ARTIFICIAL) === 0 && end > progress.place.offset) progress.advance(end);
-    progress.endGroup([]);
+    progress.passGroup();
   }
 
   function rotate(bytes: Buffer, start: number, stop: number): undefined {
     // The first one comes before the log has said whether it has checksums.
     progress.moveTo(log.rotation(bytes, start, log.hasChecksum(bytes, start, stop) ? stop - 4 : stop));
     mapped.clear();
-    if (groups.idle) progress.endGroup([]);
+    if (groups.idle) progress.passGroup();
   }
 
   function takeTableMap(bytes: Buffer, body: number, end: number): Promise<void> | undefined {

@@ -128,10 +128,11 @@ export function createGroups(followers: Followers, progress: LogProgress): Group
     return follower.skip.some((within) => within(transaction));
   }
 
-  function close(seconds: number, gtids: readonly (LogGtid | undefined)[]): void {
+  function close(seconds: number, held: boolean, settled: LogGtid | undefined): void {
     const of = groups.current;
     group = undefined;
-    progress.endGroup(of.old ? [] : gtids);
+    if (of.old) progress.passGroup();
+    else progress.endGroup(of.gtid, held, settled);
     if (!of.delivered || of.old) return;
     push({ kind: 'commit', position: progress.position(), at: Math.floor(of.gtid?.at ?? seconds * 1000) });
   }
@@ -139,7 +140,7 @@ export function createGroups(followers: Followers, progress: LogProgress): Group
   function end(seconds: number): void {
     const of = groups.current;
     if (of.held) release(of.held);
-    close(seconds, [of.gtid]);
+    close(seconds, false, undefined);
   }
 
   /** Delivers what was held, as far as the table is followed and the transaction counts for it. */
@@ -157,7 +158,7 @@ export function createGroups(followers: Followers, progress: LogProgress): Group
   function abort(reason: string): void {
     if (!group) return;
     if (!group.held) spoil(reason);
-    close(0, []);
+    close(0, false, undefined);
   }
 
   function hold(): void {
@@ -168,8 +169,7 @@ export function createGroups(followers: Followers, progress: LogProgress): Group
     const of = groups.current;
     progress.prepare(xid, { start: of.start, gtid: of.gtid });
     prepared.set(xid, { held: of.held ?? { events: [], bytes: 0 }, group: of });
-    // Its id counts as read only with the XA COMMIT, so that a later reader gets the rows once more.
-    close(0, []);
+    close(0, true, undefined);
   }
 
   function settle(xid: string, commits: boolean, seconds: number): void {
@@ -187,7 +187,7 @@ export function createGroups(followers: Followers, progress: LogProgress): Group
             );
     }
     progress.settle(xid);
-    close(seconds, [of.gtid, ...(entry && !entry.group.old ? [entry.group.gtid] : [])]);
+    close(seconds, false, entry?.group.gtid);
   }
 
   function take(most: number): LogEvent[] {

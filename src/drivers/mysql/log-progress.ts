@@ -17,8 +17,10 @@ export type LogProgress = {
   moveTo(place: LogPlace): void;
   /** An event ends at `end` modulo 2^32 of the current file; 0: not said. */
   advance(end: number): void;
-  /** The group ends here. `gtids`: what it adds, a prepared group's own included once that is settled. */
-  endGroup(gtids: readonly (LogGtid | undefined)[]): void;
+  /** A group ends here that was delivered before: nothing new. */
+  passGroup(): void;
+  /** A group ends here. `held`: its rows are prepared only, and its id counts once that is settled; `settled`: the id of such a group. */
+  endGroup(gtid: LogGtid | undefined, held: boolean, settled: LogGtid | undefined): void;
   prepare(xid: string, prepared: Prepared): void;
   settle(xid: string): Prepared | undefined;
   /** Whether a group that began at `start` was delivered before the reader was opened. */
@@ -66,13 +68,15 @@ export function createProgress(
       if (offset < place.offset) offset += 4_294_967_296;
       place = { file: place.file, offset };
     },
-    endGroup(gtids) {
+    passGroup() {
       boundary = place;
-      for (const gtid of gtids) {
-        if (!gtid) continue;
-        set?.add(gtid.source, gtid.number);
-        domains?.set(Number(gtid.source), { server: gtid.server, sequence: gtid.number });
-      }
+    },
+    endGroup(gtid, held, settled) {
+      boundary = place;
+      if (gtid) domains?.set(Number(gtid.source), { server: gtid.server, sequence: gtid.number });
+      // A set of ids without that of the prepared rows makes the server send them once more to the next reader.
+      if (gtid && !held) set?.add(gtid.source, gtid.number);
+      if (settled) set?.add(settled.source, settled.number);
     },
     prepare(xid, prepared) {
       open.set(xid, prepared);
