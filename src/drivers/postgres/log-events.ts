@@ -7,6 +7,7 @@ import type { LogRelation } from './log-relation.ts';
 import { damaged } from './log-rows.ts';
 import { checkTables, type Membership } from './log-start.ts';
 import { type Lsn, parseLsn } from './lsn.ts';
+import { checkPartitions, type Partitions } from './partitions.ts';
 import type { LogDecoder } from './pgoutput.ts';
 import { writtenEnd } from './position.ts';
 import type { LogStream } from './replication.ts';
@@ -50,6 +51,7 @@ export async function* logEvents(
   const leaves = await inSession((session) => leavesOf(session, server, request));
   const tables = follow(server, request.tables, leaves, reader.tallies);
   let membership: Membership | undefined;
+  let partitions: Partitions | undefined;
   let checkedAt = 0;
   /** Tables whose changes are not, or no longer, published whole. */
   const check = async (): Promise<void> => {
@@ -57,6 +59,14 @@ export async function* logEvents(
     membership = found.membership;
     checkedAt = performance.now();
     for (const event of found.events) if (event.kind === 'structure') refuse(event.table, null, event.reason);
+    const written = new Map<number, number>();
+    for (const [oid, root] of decoder.partitions) {
+      const table = tables.tableOf(root);
+      if (table !== undefined && request.tables[table]?.table.kind === 'partitioned') written.set(oid, table);
+    }
+    const leaves = await inSession((session) => checkPartitions(session, server, request, partitions, written));
+    partitions = leaves.found;
+    for (const { table, now, reason } of leaves.changes) refuse(table, now, reason);
   };
   const refuse = (table: number, now: Table | null, reason: string): void => {
     if (decoder.isDropped(table)) return;

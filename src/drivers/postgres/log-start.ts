@@ -159,9 +159,11 @@ export async function checkTables(
     mine: boolean | null;
     member: string | null;
     filtered: boolean;
+    published: boolean;
+    file: string;
   }>(
     `select t.place::int - 1 as index, c.oid, c.oid = t.oid or t.oid = 0 as mine, r.oid::text as member, ${server.version >= 150000 ? 'p.rowfilter is not null' : 'false'} as filtered,
-       p.tablename is not null as published
+       p.tablename is not null as published, c.oid || ':' || coalesce(pg_relation_filenode(c.oid), 0) as file
      from unnest($2::text[], $3::text[], $4::int8[]) with ordinality as t(schema, name, oid, place)
      left join pg_namespace n on n.nspname = t.schema left join pg_class c on c.relnamespace = n.oid and c.relname = t.name
      left join pg_publication_tables p on p.pubname = $1 and p.schemaname = t.schema and p.tablename = t.name
@@ -175,7 +177,7 @@ export async function checkTables(
   );
   const membership = new Map<number, string>();
   const events: LogEvent[] = [];
-  for (const row of rows as ((typeof rows)[0] & { published: boolean })[]) {
+  for (const row of rows) {
     const { table } = tables[row.index] as CaptureRequest['tables'][0];
     const not = (reason: string): void => {
       events.push({ kind: 'structure', table: row.index, now: null, reason });
@@ -190,6 +192,8 @@ export async function checkTables(
         `The publication "${pipeline}" does not carry it. Check its replica identity; then load it again: alter publication "${pipeline}" add table ${quoteTable(table.ref)};`,
       );
     else if (row.filtered) not(`The publication "${pipeline}" leaves out rows of it by a condition.`);
+    else if (server.version < 110000 && table.kind === 'table' && row.file !== table.storage)
+      not('It was truncated or written anew, which the log does not report before PostgreSQL 11.');
     else if (before !== undefined && before.get(row.index) !== membership.get(row.index))
       not(`It was taken out of the publication "${pipeline}" and added again: changes in between are in no log.`);
   }

@@ -30,6 +30,8 @@ export type LogDecoder = {
   pass(lsn: Lsn): void;
   /** Numbers of transactions with changes that were given. */
   readonly delivered: Set<number>;
+  /** Relations that were described right after another one, which may be the root that they are partitions of. */
+  readonly partitions: ReadonlyMap<number, LogRelation>;
   /** Rows given, by table. */
   readonly rows: number[];
 };
@@ -55,7 +57,9 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
   const lastSkip = options.skip.reduce((last, one) => (one > last ? one : last), 0n);
   let events: LogEvent[] = [];
   let size = 0;
+  const partitions = new Map<number, LogRelation>();
   let recent: LogRelation | undefined;
+  let described: LogRelation | undefined;
   let inTransaction = false;
   let commitLsn = 0n;
   let xid = 0;
@@ -196,6 +200,8 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
   return {
     take(data, from, to) {
       if (from >= to) throw damaged('an empty message');
+      const before = described;
+      described = undefined;
       switch (data[from]) {
         case 0x49: // I
           return change('insert', data, from, to);
@@ -213,7 +219,10 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
           // R
           const relation = readRelation(data, from, to);
           relations.set(relation.oid, relation);
-          recent = undefined;
+          // A root is described right before its partition, whose rows then come under the root.
+          if (before !== undefined) partitions.set(relation.oid, before);
+          described = relation;
+          recent = relation;
           return undefined;
         }
         case 0x54: // T
@@ -248,6 +257,7 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
     },
     delivered,
     rows,
+    partitions,
   };
 }
 

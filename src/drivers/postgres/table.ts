@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { formatColumnType, parseColumnType, fit as typeFit } from '../column-types.ts';
 import { UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, LeftOut, Table, TableOptions } from '../model.ts';
-import type { Relation, SourceColumn } from './catalog.ts';
+import type { Relation, SourceColumn, Storage } from './catalog.ts';
 import { chooseKey, keyProblem, needsRoom, roomPerColumn } from './key.ts';
 import { type LogForm, type Mapping, mapKey, mapType, type Special } from './types.ts';
 
@@ -72,7 +72,7 @@ export function describeTable(
     approxRows: sum(relation.storage.map((one) => one.rows)),
     approxBytes: sum(relation.storage.map((one) => one.bytes)),
     structure: structureOf(relation, copied, key.columns, options, facts),
-    storage: storageOf(relation),
+    storage: storageOf(relation.storage),
     warnings: [...key.warnings, ...relationWarnings(relation)],
   };
 }
@@ -96,10 +96,20 @@ export function cellsOf(relation: Relation, table: Table, facts: Facts): Cell[] 
   return cells;
 }
 
-/** Names a relation's storage files: other text, other files. Recreating or attaching a partition changes it too. */
-export function storageOf(relation: Relation): string {
-  if (relation.storage.length <= 1) return relation.storage.map((one) => `${one.oid}:${one.filenode}`).join();
-  return digest(relation.storage.map((one) => [one.oid, one.filenode]));
+/** Beyond so many a partitioned table's files are named by a digest: any change among them is then taken for one of its rows. */
+const LISTED = 500;
+
+/** Names storage files: other text, other files. Recreating or attaching a partition changes it too. */
+export function storageOf(storage: readonly Pick<Storage, 'oid' | 'filenode'>[]): string {
+  const files = storage.map((one) => `${one.oid}:${one.filenode}`).join();
+  return storage.length > LISTED ? digest(files) : files;
+}
+
+/** The files that a table's storage names, by oid; undefined: it is a digest. */
+export function storageFiles(table: Table): Map<number, number> | undefined {
+  if (table.storage === '') return new Map();
+  if (!table.storage.includes(':')) return undefined;
+  return new Map(table.storage.split(',').map((file) => file.split(':').map(Number) as [number, number]));
 }
 
 /** Columns that both a read and the log give, and those that are left out with the reason. */
