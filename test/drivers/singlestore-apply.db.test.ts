@@ -322,6 +322,7 @@ for (const name of PLACES) {
       }
       await begun.applier.flush();
       expect(begun.applier.durable).toBe('1');
+      expect(await place.query(`select count(*) n from \`${db}\`.t`)).toEqual([{ n: '3' }]);
       await begun.applier.take(last.slice(0, 1));
       await begun.applier.flush();
       const stored = `select position, ordinal from \`${db}\`._flow_checkpoints`;
@@ -577,6 +578,54 @@ for (const name of PLACES) {
         expect(await letters(db)).toMatchObject([{ k: '110000' }]);
         log.contents[0]?.delete('110000');
         await copy.expectEqual(equal);
+      }, 120_000);
+
+      test('is put aside whole or not at all, wherever the attempt dies', async () => {
+        const db = place.database();
+        let cuts = 0;
+        for (let n = 1; ; n++) {
+          const copy = await copied(place, destination, [simpleTable('t')], {
+            databases: [db],
+            pipeline: `p${n}`,
+            prefix: `${n}`,
+            rows: [
+              [
+                ['1', 'a'],
+                ['2', 'b'],
+              ],
+            ],
+          });
+          const { log } = copy;
+          log.update(0, '1', ['1', LONG]);
+          log.insert(0, ['3', 'c']);
+          log.update(0, '2', ['2', 'bb']);
+          log.commit();
+          const { observe, cut, begin } = cutAt(n);
+          const dying = await place.open(observe);
+          begin();
+          const failed = await copy
+            .begin(dying)
+            .then((begun) => feedAll(begun, seeded(8)))
+            .then(
+              () => false,
+              () => true,
+            );
+          await dying[Symbol.asyncDispose]();
+          expect(failed).toBe(cut());
+          const begun = await copy.begin(destination);
+          await feedAll(begun, seeded(9));
+          await begun.applier[Symbol.asyncDispose]();
+          const id = begun.followed[0]?.id;
+          const kept = await place.query(
+            `select key_text k from \`${db}\`._flow_dead_letters where table_id = '${id}'`,
+          );
+          expect(kept).toEqual([{ k: '1' }]);
+          log.contents[0]?.delete('1');
+          await copy.expectEqual(equal);
+          if (!failed) break;
+          cuts++;
+        }
+        expect(cuts).toBeGreaterThan(25);
       }, 120_000);
 
       test('more than a thousand of a table are an error of the table', async () => {
