@@ -57,6 +57,9 @@ export function captureActivities(connections: Connections) {
   };
 }
 
+/** Passes over the log in one slice, until no table is ahead of the stream. */
+const MOST_PASSES = 4;
+
 type Counts = { inserted: number; updated: number; deleted: number; parked: number };
 type Slice = {
   readonly input: SliceInput;
@@ -84,10 +87,13 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
     stop: AbortSignal.any([over.signal, cancellationSignal()]),
   };
   try {
-    // A changed structure ends a pass: the next one reads with the new structure, or without the table.
-    for (;;) {
+    for (let passes = 1; ; passes++) {
       const pass = await follow(ends, state);
-      if (pass !== 'again') return { ...pass, rows: state.counts, left: state.left, altered: state.altered };
+      // A changed structure ends a pass: the next one reads with the new structure, or without the table.
+      if (pass === 'again') continue;
+      // Rows that had to be read again are newer than the end of the log that this pass was for.
+      const more = input.until === 'written' && pass.behind.length > 0 && passes < MOST_PASSES && !state.stop.aborted;
+      if (!more) return { ...pass, rows: state.counts, left: state.left, altered: state.altered };
     }
   } finally {
     clearTimeout(timer);

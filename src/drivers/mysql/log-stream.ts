@@ -93,11 +93,14 @@ export async function openLogStream(connection: Connection, from: DumpFrom, toEn
   });
 
   function next(): boolean {
-    if (failure) throw failure;
     if (ended) return false;
     while (!packets.next()) {
       const chunk = queue.shift();
-      if (!chunk) return false;
+      if (!chunk) {
+        // What came before the connection was lost counts: a server that has come to its end says so and closes it.
+        if (failure) throw failure;
+        return false;
+      }
       queued -= chunk.length;
       if (queued < QUEUED_MOST / 2 && wire.stream.isPaused()) wire.stream.resume();
       packets.push(chunk);
@@ -119,9 +122,9 @@ export async function openLogStream(connection: Connection, from: DumpFrom, toEn
   }
 
   function wait(): Promise<boolean> {
-    if (failure) return Promise.reject(failure);
     if (ended) return Promise.resolve(false);
     if (queue.length > 0) return Promise.resolve(true);
+    if (failure) return Promise.reject(failure);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => fail(new Error(`The source has said nothing for ${SILENCE_MS / 1000} s: the connection is dead.`)),
