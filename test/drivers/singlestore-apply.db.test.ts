@@ -638,6 +638,38 @@ for (const name of PLACES) {
         expect(await letters(db)).toEqual([]);
       }, 120_000);
 
+      test('is read again after a change of structure', async () => {
+        const { copy, begun, db } = await table(simpleTable().columns, {}, [
+          ['1', 'a'],
+          ['2', 'b'],
+        ]);
+        const { log } = copy;
+        log.update(0, '1', ['1', LONG]);
+        log.insert(0, ['3', `${LONG}!`]);
+        log.commit();
+        await feedAll(begun, seeded(1));
+        await begun.applier[Symbol.asyncDispose]();
+        log.delete(0, '3');
+        log.commit();
+        const [followed] = begun.followed;
+        const claim = await copy.claim(destination);
+        const wider = {
+          ...simpleTable('t'),
+          columns: [column('id', BIGINT, false), column('v', { kind: 'varchar', length: 200 })],
+        };
+        if (!followed) throw new Error('It is not followed.');
+        await destination.restructure({ claim, table: followed, now: wider, from: position('1'), alter: true });
+        const next = await copy.begin(destination);
+        expect(await rowsOf(db)).toEqual([`1 ${LONG}`, '2 b']);
+        expect(await letters(db)).toEqual([]);
+        expect(await place.query(`select * from \`${db}\`._flow_rereads`)).toEqual([]);
+        expect(await place.query(`select state, ahead_until from \`${db}\`._flow_tables`)).toEqual([
+          { state: 'loaded', ahead_until: '2' },
+        ]);
+        await feedAll(next, seeded(1));
+        await copy.expectEqual(equal);
+      });
+
       test('goes with its letter when the table is loaded anew', async () => {
         const { copy, begun, db } = await table(simpleTable().columns);
         copy.log.insert(0, ['1', LONG]);

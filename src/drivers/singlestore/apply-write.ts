@@ -16,8 +16,10 @@ import { ensureStages, type Writing } from './stage.ts';
 /** What a write puts into one database. */
 export type Part = {
   readonly folds: readonly { readonly index: number; readonly writing: Writing; readonly fold: TableFold }[];
-  /** Whole source transactions in it; 0: parts of one that goes on. */
+  /** Whole source transactions in it; null: parts of one that goes on. */
   readonly end: { readonly position: Position; readonly transactions: number } | null;
+  /** More statements of the same transaction. */
+  readonly besides?: readonly string[];
 };
 
 /** What becomes of a row that the destination refuses: kept aside, or an error of its table, or of the run. */
@@ -83,6 +85,7 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
   to.refused = null;
   for (const statement of letterStatements(to.letters, database, work, part.end?.position ?? null))
     await run(session, statement);
+  for (const statement of part.besides ?? []) await run(session, statement);
   if (part.end === null) return;
   const marks = means.mark(database, part.end.position, to.reread);
   for (const statement of marks.statements) await run(session, statement);

@@ -12,6 +12,7 @@ import type { TableFold } from './fold.ts';
 import { writeAccepted } from './park.ts';
 import type { Pool } from './pool.ts';
 import { explain } from './rejects.ts';
+import { readWaiting } from './rereads.ts';
 import { writingOf } from './stage.ts';
 
 /** Whatever comes, all databases get their position at least so often. */
@@ -65,6 +66,16 @@ export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRow
   };
   const abort = () => fail(signal.reason);
   signal.addEventListener('abort', abort, { once: true });
+
+  /** Keys that wait to be read again come first: nothing that follows is older than what they are read as. */
+  async function readAgain(to: Applied) {
+    for (;;) {
+      const waiting = await readWaiting(to, tables, writings);
+      if (waiting.length === 0) return;
+      const end = { position: to.position, transactions: 0 };
+      await writeAccepted(to, { folds: waiting, end, besides: waiting.map(({ statement }) => statement) }, means);
+    }
+  }
 
   /** Writes a batch; `ends`: it holds whole transactions only, or the end of a large one. */
   async function write(closing: Batch, ends: boolean, position: Position, mark: number, at: number | null) {
@@ -211,6 +222,11 @@ export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRow
     return result;
   }
 
+  await all([...databases.values()].map(readAgain)).catch(async (error: unknown) => {
+    fail(error);
+    signal.removeEventListener('abort', abort);
+    throw failure?.error;
+  });
   return {
     take: (events) =>
       inTurn(async () => {

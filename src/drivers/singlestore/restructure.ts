@@ -9,6 +9,7 @@ import type { Dialect } from './dialect.ts';
 import { storeStructure } from './followed.ts';
 import type { Pool } from './pool.ts';
 import { explain } from './rejects.ts';
+import { rereadLetters } from './rereads.ts';
 import { quote, sql, table } from './sql.ts';
 
 /** What brings a copy from one structure to the next. */
@@ -33,6 +34,7 @@ export async function restructure(pool: Pool, request: Restructure): Promise<voi
     await transaction(session, async () => {
       await checkClaim(session, claim, database);
       await storeStructure(session, followed, now, from);
+      await run(session, rereadLetters(followed));
     });
   } catch (error) {
     throw explain(pool.closed ?? error);
