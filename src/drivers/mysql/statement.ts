@@ -208,7 +208,9 @@ function altered(tokens: readonly Token[]): Effect[] {
   let what: Effect['what'] | undefined;
   const reasons: string[] = [];
   const others: Effect[] = [];
-  for (const clause of clauses(tokens, skip(tokens, table.next, 'nowait'))) {
+  const all = clauses(tokens, skip(tokens, table.next, 'nowait'));
+  if (replacesColumn(all)) what = 'reload';
+  for (const clause of all) {
     const verdict = alterClause(clause);
     if (verdict === 'keeps') continue;
     if (verdict === 'reload' || what === undefined) what = verdict;
@@ -223,6 +225,16 @@ function altered(tokens: readonly Token[]): Effect[] {
     if (name) others.push(effect(name.name, 'reload', 'another table took its place or its rows (ALTER TABLE)'));
   }
   return what === undefined ? [] : [effect(table.name, what, `ALTER TABLE … ${reasons.join(', ')}`), ...others];
+}
+
+/** Whether a column is dropped and one of its name added: the structure may look the same, the values are others. */
+function replacesColumn(all: readonly (readonly Token[])[]): boolean {
+  const dropped = all
+    .filter(([first]) => isWord(first, 'drop'))
+    .map((clause) => clause[skip(clause, 1, 'column', 'if', 'exists')]?.text.toLowerCase());
+  return all.some(
+    (clause) => isWord(clause[0], 'add') && clause.some((token) => dropped.includes(token.text.toLowerCase())),
+  );
 }
 
 /** Parts of an ALTER TABLE between commas outside of brackets. */

@@ -51,7 +51,7 @@ export async function changesSince(
   start: Pick<Start, 'position' | 'identity'>,
 ): Promise<LogEvent[]> {
   await using capture = await openAt(source, tables, start);
-  return collect(capture);
+  return await collect(capture);
 }
 
 export function isRow(event: LogEvent): event is RowChange {
