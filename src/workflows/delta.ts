@@ -61,10 +61,15 @@ export async function delta(input: DeltaInput): Promise<DeltaResult> {
   } catch (error) {
     if (error instanceof wf.ContinueAsNew || !(error instanceof wf.TemporalFailure)) throw error;
     if (wf.CancellationScope.current().consideredCancelled) return result(state, behind, { state: 'cancelled' });
-    // The worker may have died before it could answer the request to return.
-    if (state.yielding && wf.isCancellation(error)) return result(state, behind, { state: 'yielded' });
+    // The worker may have died before it could answer the request to return: the server does not try such an activity again.
+    if (state.yielding && (wf.isCancellation(error) || isTimeout(error)))
+      return result(state, behind, { state: 'yielded' });
     return result(state, behind, { state: 'failed', error: runError(error) });
   }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof wf.ActivityFailure && error.cause instanceof wf.TimeoutFailure;
 }
 
 function slice(input: DeltaInput): Promise<SliceAnswer> {

@@ -311,6 +311,34 @@ describe('beside a stream', () => {
     );
   });
 
+  it('that was asked to return when its worker died has returned, and has not failed', async () => {
+    const held = gate();
+    const own = await startHarness(where(), {
+      ...fakeActivities(world),
+      captureSlice: async ({ until: how }) => {
+        world.calls.push(`own ${how}`);
+        // A worker that died heartbeats no more, and never answers.
+        if (how === 'forever') await held.wait;
+        return emptySlice('p3');
+      },
+    });
+    try {
+      const handle = await startPipeline(own.client, 'dead', ['a']);
+      await request(handle, 'full');
+      await settled(handle, 1);
+      await schedule(handle, { type: 'auto' });
+      await until(
+        async () => world.calls,
+        (calls) => calls.includes('own forever'),
+      );
+      await scheduler(handle, false);
+      expect(await settled(handle, 2)).toMatchObject({ state: 'succeeded', error: null });
+    } finally {
+      held.open();
+      await own.stop();
+    }
+  });
+
   it('turns over under a running stream, and goes on', async () => {
     const handle = await streaming();
     const { runId } = await handle.describe();
