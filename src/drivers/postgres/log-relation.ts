@@ -1,4 +1,5 @@
-import { damaged, type RowPlan, uint16, uint32 } from './log-rows.ts';
+import { damaged, uint16, uint32 } from './log-bytes.ts';
+import type { RowPlan } from './log-rows.ts';
 
 /** A relation as the log describes it, valid for the rows that follow. */
 export type LogRelation = {

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { UnsupportedValue } from '../errors.ts';
 import { appendNull, NEWLINE, TAB } from '../load-text.ts';
 import type { Rule } from '../model.ts';
+import { damaged, uint16, uint32 } from './log-bytes.ts';
 import { appendCell, jsonCell, moneyCell, roomFor, ruledText } from './log-cell.ts';
 import type { JsonText } from './log-json.ts';
 import { type ruleTally, specialOf, unrepresentable } from './special-values.ts';
@@ -64,11 +65,6 @@ const NULL = 0x6e;
 const UNCHANGED = 0x75;
 const TEXT = 0x74;
 
-/** What the log itself can't mean: never skipped, as rows might go with it. */
-export function damaged(what: string): Error {
-  return new Error(`The change log that PostgreSQL sent can not be read: ${what}.`);
-}
-
 /** Turns tuples of the log into load text. */
 export function rowWriter(options: RowOptions): RowWriter {
   let out = Buffer.allocUnsafeSlow(BLOCK);
@@ -83,10 +79,13 @@ export function rowWriter(options: RowOptions): RowWriter {
   const row: WrittenRow = { data: out, from: 0, to: 0, key: '', missing: null };
   let pending: { rule: Rule; column: string; value: string }[] = [];
 
+  /** What the cells behind the present one will need, as far as that can be said without looking at them. */
+  let behind = 0;
+
   const ensure = (room: number): void => {
     if (at + room <= out.length) return;
     const written = at - rowStart;
-    const larger = Buffer.allocUnsafeSlow(Math.max(BLOCK, written + room));
+    const larger = Buffer.allocUnsafeSlow(Math.max(BLOCK, written + room + behind));
     out.copy(larger, 0, rowStart, at);
     out = larger;
     rowStart = 0;
@@ -145,8 +144,6 @@ export function rowWriter(options: RowOptions): RowWriter {
     if (count !== columns.length)
       throw damaged(`a row of ${plan.name} has ${count} columns instead of ${columns.length}`);
     places(count);
-    // A large row gets its buffer at once instead of growing into it.
-    ensure(end - from > BLOCK ? end - from + 64 * count : 0);
     rowStart = at;
     let missing: number[] | null = null;
     let source = from + 2;
@@ -160,6 +157,8 @@ export function rowWriter(options: RowOptions): RowWriter {
         const length = uint32(data, source, end);
         source += 4;
         if (length > end - source) throw damaged('a value is longer than its message');
+        // A small cell behind a large one must not move it.
+        behind = length > BLOCK ? Math.min(2 * (end - source - length), BLOCK) + 64 * count : 0;
         unknown = cell(plan, column, data, source, source + length);
         source += length;
       } else if (kind === UNCHANGED) {
@@ -278,21 +277,5 @@ function withoutKey(plan: RowPlan, column: LogColumn): UnsupportedValue {
   return new UnsupportedValue(
     `The log does not say the key column "${column.name}" of a row of ${plan.name}.`,
     'Make its key the replica identity of the table, then load the table again.',
-  );
-}
-
-export function uint16(data: Buffer, at: number, end: number): number {
-  if (at + 2 > end) throw damaged('a message ends too early');
-  return ((data[at] as number) << 8) | (data[at + 1] as number);
-}
-
-export function uint32(data: Buffer, at: number, end: number): number {
-  if (at + 4 > end) throw damaged('a message ends too early');
-  return (
-    (((data[at] as number) << 24) |
-      ((data[at + 1] as number) << 16) |
-      ((data[at + 2] as number) << 8) |
-      (data[at + 3] as number)) >>>
-    0
   );
 }

@@ -1,8 +1,9 @@
 import type { LogEvent } from '../changes.ts';
 import { UnsupportedValue } from '../errors.ts';
 import type { Position } from '../model.ts';
+import { damaged, uint32 } from './log-bytes.ts';
 import { type LogRelation, readRelation } from './log-relation.ts';
-import { damaged, type RowOptions, type RowPlan, rowWriter, uint32 } from './log-rows.ts';
+import { type RowOptions, type RowPlan, rowWriter } from './log-rows.ts';
 import type { Lsn } from './lsn.ts';
 
 /**
