@@ -628,15 +628,17 @@ for (const name of PLACES) {
         expect(cuts).toBeGreaterThan(25);
       }, 120_000);
 
-      test('more than a thousand of a table are an error of the table', async () => {
-        const { copy, begun, db } = await table(simpleTable().columns);
-        for (let i = 0; i < 1001; i++) copy.log.insert(0, [String(i), LONG]);
-        copy.log.commit();
-        await feedAll(begun, seeded(1));
-        expect(begun.applier.durable).toBe('1');
-        expect(await destination.tables(db, 'p')).toMatchObject([{ state: 'error' }]);
-        expect(await letters(db)).toEqual([]);
-      }, 120_000);
+      // A connection per refusal: long, and the same on every server.
+      if (name === 'MariaDB')
+        test('more than a thousand of a table are an error of the table', async () => {
+          const { copy, begun, db } = await table(simpleTable().columns);
+          for (let i = 0; i < 1001; i++) copy.log.insert(0, [String(i), LONG]);
+          copy.log.commit();
+          await feedAll(begun, seeded(1));
+          expect(begun.applier.durable).toBe('1');
+          expect(await destination.tables(db, 'p')).toMatchObject([{ state: 'error' }]);
+          expect(await letters(db)).toEqual([]);
+        }, 120_000);
 
       test('is read again after a change of structure', async () => {
         const { copy, begun, db } = await table(simpleTable().columns, {}, [

@@ -50,20 +50,16 @@ export async function openClaimed(pool: Pool, claim: ClaimedScope, database: str
   try {
     // A joined DELETE names its target by alias only, which MariaDB looks for in the current database.
     await run(session, `use ${quote(database)}`);
-    const [self] = await rows(
-      session,
-      sql`select [id], [host] from information_schema.processlist where [id] = connection_id()`,
-    ).catch((error: unknown) => {
-      if (session.lost !== undefined) throw error;
-      return [];
-    });
+    const [me] = await rows(session, sql`select connection_id() as [id]`);
+    const id = Number(me?.['id']);
+    const host = (await shownConnections(session)).get(id);
     const { token } = databaseOf(claim, database);
     const checkpoints = table(database, '_flow_checkpoints');
     const mine = sql`[pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [token] = ${token}`;
     const [row] = await rows(session, `${sql`select [connections] from ${checkpoints}`} where ${mine}`);
     if (!row) throw lost(claim);
-    if (self) {
-      const all = [...recordedIn(row), { id: Number(self['id']), host: String(self['host']) }].slice(-MOST_RECORDED);
+    if (host !== undefined) {
+      const all = [...recordedIn(row), { id, host }].slice(-MOST_RECORDED);
       await run(session, `${sql`update ${checkpoints} set [connections] = ${JSON.stringify(all)}`} where ${mine}`);
     }
     return session;
@@ -138,22 +134,37 @@ async function endEarlier(
       'Nothing: the run that replaced it goes on.',
     );
   if (Number(row['run']) > runNumber) throw newer(pipeline, scope, Number(row['run']), runNumber);
-  for (const recorded of recordedIn(row)) await end(session, recorded);
+  await end(session, recordedIn(row));
 }
 
 /**
- * Ends a connection if it is still the one that was recorded: numbers are given again after a restart of the server, the client's address and port
- * tell. Best effort: what stays has lost its token.
+ * Ends connections that are still the ones which were recorded: numbers are given again after a restart of the server, the client's address and
+ * port tell. Best effort: what stays has lost its token.
  */
-async function end(session: Session, recorded: Recorded): Promise<void> {
+async function end(session: Session, recorded: readonly Recorded[]): Promise<void> {
+  const shown = recorded.length === 0 ? new Map() : await shownConnections(session);
+  for (const { id, host } of recorded) {
+    if (shown.get(id) !== host) continue;
+    try {
+      await run(session, `kill ${id}`);
+    } catch (error) {
+      // 1094 no such thread any more, 1095 not ours.
+      if (session.lost !== undefined || ![1094, 1095].includes(numberOf(error))) throw error;
+    }
+  }
+}
+
+/**
+ * Address and port of the clients that the process list shows, by connection. Not from information_schema, which fails on MySQL 9 while any
+ * statement holds a character of four bytes.
+ */
+async function shownConnections(session: Session): Promise<Map<number, string>> {
   try {
-    const found = await rows(
-      session,
-      sql`select [id] from information_schema.processlist where [id] = ${recorded.id} and [host] = ${recorded.host}`,
-    );
-    if (found.length === 1) await run(session, `kill ${recorded.id}`);
+    const found = await rows(session, 'show processlist');
+    return new Map(found.map((row) => [Number(row['Id']), String(row['Host'])]));
   } catch (error) {
     if (session.lost !== undefined) throw error;
+    return new Map();
   }
 }
 

@@ -6,7 +6,7 @@ import { load, type Means, type Part, writePart } from './apply-write.ts';
 import { checkClaim, openClaimed } from './claim.ts';
 import { destroy, run, transaction } from './connection.ts';
 import { leaveStatements } from './followed.ts';
-import { isRefusal, letterStatements, setAside } from './letters.ts';
+import { isRefusal, letterStatements, MOST_LETTERS, setAside } from './letters.ts';
 import { withSession } from './pool.ts';
 import { explain } from './rejects.ts';
 import { ensureStages, type Writing } from './stage.ts';
@@ -100,6 +100,7 @@ async function refusedKeys({ index, writing, fold }: Work, means: Means): Promis
     lines: (some: readonly T[]) => AsyncGenerator<Batch, ChunkRead, undefined>,
     statement: string,
   ) => {
+    if (found.size > MOST_LETTERS) return;
     const words = items.length === 0 ? null : await attempt(writing, statement, () => lines(items), means);
     if (words === null) return;
     const [only] = items;
