@@ -5,8 +5,9 @@ import { geometryText } from './geometry.ts';
 import { inet4Text, inet6Text, uuidText } from './identifiers.ts';
 import { jsonText } from './json-text.ts';
 import { type LogColumn, OP } from './log-columns.ts';
-import { appendAscii, appendDecimal, appendInteger, doubleText } from './number-text.ts';
+import { appendAscii, appendDecimal, doubleText } from './number-text.ts';
 import type { Repairs } from './repairs.ts';
+import { appendStoredInteger, appendWide } from './stored-integers.ts';
 import { damaged } from './table-map.ts';
 import {
   appendDate,
@@ -151,50 +152,6 @@ function date(out: RowText, column: LogColumn, stop: number, next: number, repai
   return next;
 }
 
-function appendStoredInteger(data: Buffer, at: number, column: LogColumn, bytes: Buffer, p: number): number {
-  const signed = column.op === OP.signed;
-  switch (column.width) {
-    case 1: {
-      const byte = bytes[p] as number;
-      return appendInteger(data, at, signed ? (byte << 24) >> 24 : byte);
-    }
-    case 2: {
-      const number = (bytes[p] as number) | ((bytes[p + 1] as number) << 8);
-      return appendInteger(data, at, signed ? (number << 16) >> 16 : number);
-    }
-    case 3: {
-      const number = (bytes[p] as number) | ((bytes[p + 1] as number) << 8) | ((bytes[p + 2] as number) << 16);
-      return appendInteger(data, at, signed ? (number << 8) >> 8 : number);
-    }
-    case 4:
-      return appendInteger(data, at, signed ? word(bytes, p) : word(bytes, p) >>> 0);
-    default: {
-      const low = word(bytes, p) >>> 0;
-      const high = word(bytes, p + 4);
-      if (signed && high < 0) {
-        if (high >= -2_097_151) return appendInteger(data, at, high * 4_294_967_296 + low);
-        return appendAscii(data, at, String(bytes.readBigInt64LE(p)));
-      }
-      return appendWide(data, at, high >>> 0, low);
-    }
-  }
-}
-
-function word(bytes: Buffer, p: number): number {
-  return (
-    (bytes[p] as number) |
-    ((bytes[p + 1] as number) << 8) |
-    ((bytes[p + 2] as number) << 16) |
-    ((bytes[p + 3] as number) << 24)
-  );
-}
-
-/** Appends a number of 64 bits without sign. */
-function appendWide(data: Buffer, at: number, high: number, low: number): number {
-  if (high < 2_097_152) return appendInteger(data, at, high * 4_294_967_296 + low);
-  return appendAscii(data, at, String((BigInt(high) << 32n) | BigInt(low)));
-}
-
 function label(out: RowText, text: Buffer | undefined): void {
   if (!text) throw damaged('an ENUM or SET without a label');
   out.at += text.copy(out.data, out.at);
@@ -282,8 +239,20 @@ function text(out: RowText, bytes: Buffer, p: number, end: number): void {
     for (let i = findEscape(bytes, p, end); i < end; i = findEscape(bytes, i + 1, end)) wanted++;
   }
   room(out, wanted);
-  out.at = appendText(out.data, out.at, bytes, p, end);
+  const { data } = out;
+  let { at } = out;
+  if (end - p < SHORT)
+    for (; p < end; p++) {
+      const byte = bytes[p] as number;
+      // Nothing else can need an escape (load-text.ts).
+      if (byte < 14 || byte === 92) break;
+      data[at++] = byte;
+    }
+  out.at = p === end ? at : appendText(data, at, bytes, p, end);
 }
+
+/** Texts below are looked at and moved in one go, byte by byte. */
+const SHORT = 48;
 
 /** A value of a COMPRESSED column: how it is packed, its length, and zlib's bytes. */
 function uncompressed(bytes: Buffer, start: number, end: number): Buffer {

@@ -62,6 +62,14 @@ export async function openLogStream(connection: Connection, from: DumpFrom, toEn
   let ended = false;
   let registered = false;
   let wake = () => {};
+  /** When the reader began to wait for what has not come yet. */
+  let waitingSince: number | undefined;
+  // One timer that looks, not one for each wait: there are many of these in a second.
+  const watch = setInterval(() => {
+    if (waitingSince !== undefined && performance.now() - waitingSince > SILENCE_MS)
+      fail(new Error(`The source has said nothing for ${SILENCE_MS / 1000} s: the connection is dead.`));
+  }, SILENCE_MS / 4);
+  wire.stream.once('close', () => clearInterval(watch));
 
   const fail = (error: Error) => {
     failure ??= error;
@@ -126,13 +134,10 @@ export async function openLogStream(connection: Connection, from: DumpFrom, toEn
     if (queue.length > 0) return Promise.resolve(true);
     if (failure) return Promise.reject(failure);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => fail(new Error(`The source has said nothing for ${SILENCE_MS / 1000} s: the connection is dead.`)),
-        SILENCE_MS,
-      );
+      waitingSince = performance.now();
       wake = () => {
-        clearTimeout(timer);
         wake = () => {};
+        waitingSince = undefined;
         if (failure) reject(failure);
         else resolve(true);
       };
