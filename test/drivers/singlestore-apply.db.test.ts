@@ -169,6 +169,15 @@ for (const name of PLACES) {
       expect(await place.query(`select * from \`${db}\`.t`)).toEqual([]);
     });
 
+    test('a checkpoint row that someone else has written ends the attempt', async () => {
+      const { copy, begun, db } = await table(simpleTable().columns);
+      await place.query(`update \`${db}\`._flow_checkpoints set seq = seq + 5`);
+      copy.log.insert(0, ['1', 'x']);
+      copy.log.commit();
+      expect(await thrown(feedAll(begun, seeded(1)))).toMatchObject({ name: 'Superseded' });
+      expect(await place.query(`select * from \`${db}\`.t`)).toEqual([]);
+    });
+
     test('a claim ends the connection of an attempt that hangs in the middle of a transaction', async () => {
       const { copy, begun, db } = await table(simpleTable().columns, {}, [['1', 'a']]);
       const gate = Promise.withResolvers<void>();

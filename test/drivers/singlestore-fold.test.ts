@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LogEvent, RowChange } from '../../src/drivers/changes.ts';
-import { endOfTransaction, foldEvent, newBatch } from '../../src/drivers/singlestore/apply-batch.ts';
+import { endOfTransaction, foldEvent, isFull, newBatch } from '../../src/drivers/singlestore/apply-batch.ts';
 import { foldChange, newFold, overlay, type Row, type TableFold } from '../../src/drivers/singlestore/fold.ts';
 import { type Cells, type ChangeLog, changeLog, randomTransactions, seeded } from '../fakes/change-log.ts';
 import { BIGINT, column, sourceTable } from './singlestore-fixture.ts';
@@ -140,6 +140,17 @@ describe('fold', () => {
   test('rows that swap keys at once are both kept; which one stays under a key is asked', () => {
     const fold = folded(change('update', '2', '2\ta', { oldKey: '1' }), change('update', '1', '1\tb', { oldKey: '2' }));
     expect(shown(fold)).toEqual({ 1: '1,b ', 2: 'reread' });
+  });
+
+  test('a batch is full before its transaction writes more tables than the destination takes', () => {
+    const batch = newBatch(1000);
+    const tables = (count: number) => {
+      for (let table = 0; table < count; table++) foldEvent(batch, { ...change('delete', '1', ''), table });
+    };
+    tables(439);
+    expect(isFull(batch)).toBe(false);
+    tables(440);
+    expect(isFull(batch)).toBe(true);
   });
 
   test('an overlay copies escaped and empty cells as they are', () => {

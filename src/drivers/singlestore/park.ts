@@ -39,9 +39,11 @@ export async function writeAccepted(to: Applied, part: Part, means: Means): Prom
       to.letters.gone.clear();
       await putAside(to, refused, means, error);
       if (!goesOn) continue;
+      // Letters of rows that the transaction takes away stay until it is durable.
+      const letters = { ...to.letters, known: new Map<number, Set<string>>() };
       await transaction(to.session, async () => {
         await checkClaim(to.session, means.claim, to.database);
-        for (const statement of letterStatements(to.letters, to.database, [refused], null))
+        for (const statement of letterStatements(letters, to.database, [refused], null))
           await run(to.session, statement);
       });
       throw new Error(`${error.message} The large transaction it belongs to is written again without it.`);
