@@ -1,4 +1,4 @@
-import { Context, heartbeat } from '@temporalio/activity';
+import { Context, heartbeat, log } from '@temporalio/activity';
 import { isSecret, mayHoldSecret, sourceCode } from '../codes.ts';
 import type { Destination } from '../drivers/destination.ts';
 import { Misconfigured } from '../drivers/errors.ts';
@@ -59,13 +59,16 @@ export function createConnections(key: SecretKey): Connections {
         at('source', async () => opened.use(await openSource(params.source, open))),
         at('destination', async () => opened.use(await openDestination(params.destination, open))),
       ] as const;
+      log.debug('opening both ends');
       await Promise.allSettled(opening);
       const [source, destination] = await Promise.all(opening);
+      log.debug('opened both ends');
       const beat = setInterval(() => heartbeat(lastDetails()), 5_000);
       try {
         return await use({ source, destination, params });
       } finally {
         clearInterval(beat);
+        log.debug('closing both ends');
       }
     });
   }

@@ -17,6 +17,8 @@ export type BeginInput = Sealed & {
   readonly pipeline: string;
   readonly run: number;
   readonly tables: readonly RunTarget[];
+  /** Of a side stream: the main stream's scope, which later runs may have claimed meanwhile. */
+  readonly main?: number;
 };
 export type BeginAnswer = {
   readonly scope: number;
@@ -116,7 +118,7 @@ async function begin(ends: Ends, input: BeginInput): Promise<BeginAnswer> {
     rows.set(database, await at('destination', () => destination.scopes(database, input.pipeline)));
   }
   const all = [...rows.values()].flat();
-  if (all.some((row) => row.run > input.run)) {
+  if (all.some((row) => row.run > input.run && row.scope !== input.main)) {
     throw new Superseded(
       `The destination already holds a newer run of pipeline ${input.pipeline} than run ${input.run}.`,
       'Use another pipeline name, or delete the control rows of the pipeline that was copied here before.',

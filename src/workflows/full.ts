@@ -67,7 +67,7 @@ export async function full(input: FullInput): Promise<FullResult> {
 }
 
 async function begin(input: FullInput, state: LoadState): Promise<StartAnswer> {
-  const argument = { ...ends(input), tables: input.tables };
+  const argument = { ...ends(input), tables: input.tables, ...(input.side ? { main: input.side.scope } : {}) };
   const { began, plan } =
     !input.resume && few(input)
       ? await bulk.startFull.executeWithOptions({ summary: 'take the position and plan' }, [argument])

@@ -73,7 +73,7 @@ export async function startFleet(sourceName: SourceName, mode: Mode): Promise<Fl
       PORT: String(port),
       DATA_DIR: join(folder, 'data'),
       TEMPORAL_ADDRESS: temporal.address,
-      LOG_LEVEL: 'warn',
+      LOG_LEVEL: process.env['CHAOS_LOG_LEVEL'] ?? 'warn',
     };
     const main = join(import.meta.dirname, '../../src/main.ts');
     const run = (name: string, command: string): Kept => {

@@ -197,6 +197,14 @@ function addUp(stage: StreamStage): { stop(): Promise<{ sums: number; wrong: str
 
 /** What should not be there once everything is quiet. */
 async function strange({ fleet, api }: StreamStage): Promise<string[]> {
+  type Status = { consistent: boolean; queue: string[]; current: { load: unknown }; tables: Record<string, number> };
+  for (const deadline = Date.now() + settleMs; Date.now() < deadline; await delay(300)) {
+    const { consistent, queue, current, tables } = await api.get<Status>('/status');
+    if (queue.length > 0 || current.load !== null) continue;
+    if (consistent) break;
+    // A table may have been resumed while an earlier syncnew was running, which refused another one.
+    if (tables['reload'] || tables['new']) await api.send('POST', '/ops/extract/syncnew');
+  }
   const { tables } = await api.get<{ tables: { name: string; state: string; error: unknown }[] }>('/tables');
   const { events } = await api.get<{ events: { code: string; message: string }[] }>('/events');
   return [
