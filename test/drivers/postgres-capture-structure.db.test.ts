@@ -84,7 +84,10 @@ describe.each(postgresServers())('structure in the log of %s', (server) => {
     const events = await drain(source, scope.request());
     const found = structures(events);
     expect(found.length).toBe(1);
-    if (now instanceof RegExp)
+    // Before 11 a table that was written anew may have been truncated.
+    const early = version < 110000 && /written anew/.test(found[0]?.reason ?? '');
+    if (now instanceof RegExp && early) expect(found[0]).toMatchObject({ table: 0, now: null });
+    else if (now instanceof RegExp)
       expect(found[0]).toMatchObject({ table: 0, now: null, reason: expect.stringMatching(now) });
     else {
       expect(found[0]?.now?.columns.map((column) => column.name)).toEqual(now);
@@ -99,7 +102,9 @@ describe.each(postgresServers())('structure in the log of %s', (server) => {
     const keys = changesOf(events).map((change) => change.key);
     expect(keys).toEqual(changesOf(events).length === 0 ? [] : ['1']);
     expect(
-      keys.length === 1 || /dropped and added|taken its name|renamed|unique|carry/.test(found[0]?.reason ?? ''),
+      early ||
+        keys.length === 1 ||
+        /dropped and added|taken its name|renamed|unique|carry/.test(found[0]?.reason ?? ''),
     ).toBe(true);
     expect(table.columns.length).toBe(3);
   });
@@ -216,6 +221,8 @@ describe.each(postgresServers())('structure in the log of %s', (server) => {
 
   test.each<[change: string, reason: RegExp | 'now']>([
     ['truncate %t_1', /truncated/],
+    // Reported by the log, but so that a partition truncated later in the same slice can't be told from it.
+    ['truncate %t', /truncated/],
     ['drop table %t_1', /dropped or detached/],
     ['alter table %t detach partition %t_1', /dropped or detached/],
     [

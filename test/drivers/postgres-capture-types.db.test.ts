@@ -49,7 +49,7 @@ const MORE: readonly (readonly [type: string, values: readonly string[]])[] = [
     ],
   ],
   ['single', ['row(null)', "row('')"]],
-  ['domained', ["row(5, array[array['1'::short_text]])"]],
+  ['domained', ["row(5, array[array['1'], array[null]])"]],
   ['hstore', ["''", '\'"\\""=>"=>", b=>""\'']],
   ['textrange', ['\'["a,b","c\\"\\\\"]\'']],
   ['int2vector', ["'1 2 3'"]],
@@ -58,9 +58,8 @@ const MORE: readonly (readonly [type: string, values: readonly string[]])[] = [
 const LATER = `
   create type inner_pair as (p pair, l text[], b boolean, d date, j jsonb, h hstore, m mood, r int4range);
   create type single as (t text); create type priced as (m money);
-  create type textrange as range (subtype = text);
+  create type textrange as range (subtype = text); create type domained as (n positive, l text[]);
 `;
-const DOMAINED = 'create type domained as (n positive, l text[])';
 
 /** Types whose text in the log does not say what a read gives: the destination reads such rows again. */
 const READ_AGAIN = ['int2vector', 'priced'];
@@ -71,7 +70,7 @@ describe.each(postgresServers())('values in the log of %s', (server) => {
   let version: number;
   beforeAll(async () => {
     ground = await playground(server);
-    await ground.sql(SETUP + LATER + DOMAINED);
+    await ground.sql(SETUP + LATER);
     source = await ground.open();
     version = Number((await ground.sql('show server_version_num')).flat()[0]);
   });
@@ -101,13 +100,15 @@ describe.each(postgresServers())('values in the log of %s', (server) => {
     const readAgain = new Set<string>();
     await using reader = await capture(source, scope.request({ until: 'forever' }));
     const events: Seen[] = [];
+    let until = await source.written();
     let turned = false;
     for await (const piece of reader.events()) {
       events.push(...piece.map(seen));
-      if (!piece.some((event) => event.kind === 'progress' && event.atEnd)) continue;
+      if (!piece.some((event) => event.kind === 'progress' && source.reached(event.position, until))) continue;
       if (turned) break;
       turned = true;
       for (const index of types.keys()) await ground.sql(`update typed_${index} set note = 'newer', v = v`);
+      until = await source.written();
     }
     for (const change of changesOf(events)) {
       if (change.missing !== null) {

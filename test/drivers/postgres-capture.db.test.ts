@@ -148,6 +148,7 @@ describe.each(postgresServers())('changes of %s', (server) => {
   });
 
   test('truncates, alone and with other tables, in their order', async () => {
+    if (version < 110000) return;
     const one = await followed('create table %t (id int primary key)');
     const other = await describeOne(source, 'public', 't1');
     const scope = await scopeOf(source, [one.table, other]);
@@ -169,18 +170,29 @@ describe.each(postgresServers())('changes of %s', (server) => {
     await sql(
       "insert into %t values (1, 1, 'a'); insert into %t_2 values (2, 2, 'b'); update %t set part = 2 where id = 1",
     );
-    await sql('create table %t_3 partition of %t for values in (3)');
-    if (version >= 130000) await sql("insert into %t values (3, 3, 'c')");
-    if (version >= 130000) await sql('truncate %t');
-    const events = await drain(source, scope.request());
+    let { tables } = scope;
+    if (version >= 130000) {
+      await sql('create table %t_3 partition of %t for values in (3)');
+      await sql("insert into %t values (3, 3, 'c')");
+      // Known from now on, so that a later slice notices when it is gone.
+      const [added] = await drain(source, scope.request());
+      if (added?.kind !== 'structure' || added.now === null) throw new Error('the new partition was not noticed');
+      tables = [{ table: added.now, skip: [] }];
+      await sql("insert into %t values (4, 3, 'd')");
+    }
+    const events = await drain(source, scope.request({ tables }));
     expect(short(events)).toEqual([
       ['insert', null, '1\t1', ['1', '1', 'a'], null],
       ['insert', null, '2\t2', ['2', '2', 'b'], null],
       ['delete', null, '1\t1', null, null],
       ['insert', null, '1\t2', ['1', '2', 'a'], null],
-      ...(version >= 130000 ? [['insert', null, '3\t3', ['3', '3', 'c'], null]] : []),
+      ...(version >= 130000
+        ? [
+            ['insert', null, '3\t3', ['3', '3', 'c'], null],
+            ['insert', null, '4\t3', ['4', '3', 'd'], null],
+          ]
+        : []),
     ]);
-    if (version >= 130000) expect(events.filter((event) => event.kind === 'truncate').length).toBe(1);
   });
 
   test('changes of tables that nobody follows are dropped, and their transactions with them', async () => {
