@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { createChecker } from './check.ts';
 import { measureControl } from './control.ts';
+import { measureDeltas } from './deltas.ts';
 import { measureCell, measureSmallTables } from './extremes.ts';
 import { goalsOf } from './goals.ts';
 import { type Bench, measureLoad, sourceNames } from './load.ts';
@@ -40,6 +41,13 @@ const work: Readonly<Record<Part, (bench: Bench) => Promise<Measured>>> = {
   mysql: (bench) => load(bench, 'mysql'),
   cell: (bench) => measureCell(bench, fewer),
   tables: (bench) => measureSmallTables(bench, fewer),
+  deltas: async (bench) => {
+    const found = [
+      await measureDeltas(bench, 'pg', options.rows, fewer),
+      await measureDeltas(bench, 'mysql', options.rows, fewer),
+    ];
+    return { series: found.flatMap((one) => one.series), figures: found.flatMap((one) => one.figures) };
+  },
   control: async (bench) => ({ series: [], figures: await measureControl(bench.product) }),
 };
 

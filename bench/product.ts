@@ -100,7 +100,7 @@ export async function setThreads(product: Product, pipeline: string, threads: nu
   await product.call('PATCH', `${base}/conn-dst`, named({ load_threads: String(threads) }));
 }
 
-export type FullRun = { readonly wall: number; readonly rows: number };
+export type FinishedRun = { readonly wall: number; readonly rows: number };
 
 type Run = {
   id: number;
@@ -111,12 +111,21 @@ type Run = {
   error: { message: string } | null;
 };
 
-/** Runs a full extract. The time goes from the request to the end that the run itself records: all tables are in place then. */
-export async function runFull(product: Product, pipeline: string): Promise<FullRun> {
+/** Runs a full extract. */
+export function runFull(product: Product, pipeline: string): Promise<FinishedRun> {
+  return runOperation(product, pipeline, 'full');
+}
+
+/** Runs an operation. The time goes from the request to the end that the run itself records. */
+export async function runOperation(
+  product: Product,
+  pipeline: string,
+  operation: 'full' | 'delta',
+): Promise<FinishedRun> {
   const base = baseOf(pipeline);
   const started = Date.now();
-  const answer = (await product.call('POST', `${base}/ops/extract/full`)) as { success: boolean };
-  if (!answer.success) throw new Error(`the full extract was refused: ${JSON.stringify(answer)}`);
+  const answer = (await product.call('POST', `${base}/ops/extract/${operation}`)) as { success: boolean };
+  if (!answer.success) throw new Error(`${operation} was refused: ${JSON.stringify(answer)}`);
   for (;;) {
     // As a client would: seldom, because each question makes the worker answer. The end is read off the run itself.
     await delay(1_000);
@@ -124,7 +133,7 @@ export async function runFull(product: Product, pipeline: string): Promise<FullR
     const run = runs[0];
     if (run === undefined || run.state === 'queued' || run.state === 'running') continue;
     if (run.state !== 'succeeded' || run.endedAt === null)
-      throw new Error(`the full extract of ${pipeline} ${run.state}: ${run.error?.message ?? ''}`);
+      throw new Error(`${operation} of ${pipeline} ${run.state}: ${run.error?.message ?? ''}`);
     return { wall: (Date.parse(run.endedAt) - started) / 1000, rows: run.rows.loaded };
   }
 }
