@@ -13,7 +13,7 @@ import type { Payload } from './payload.ts';
 import type { Pool } from './pool.ts';
 import { writtenEnd } from './position.ts';
 import { rereadKeys } from './reread.ts';
-import { readLayouts, structureNow } from './structure-now.ts';
+import { structureNow, viewCatalog } from './structure-now.ts';
 
 /** A piece of events is given out at about this size. */
 const PIECE_BYTES = 1_048_576;
@@ -30,19 +30,19 @@ export async function openCapture(
   signal: AbortSignal,
 ): Promise<Capture> {
   const opening = await checkPosition(pool, request, signal);
-  const { layouts, charsets, end } = await pool.lend(async (connection) => {
-    const layouts = await readLayouts(
+  const { views, charsets, end } = await pool.lend(async (connection) => {
+    const views = await viewCatalog(
       connection,
       request.tables.map(({ table }) => table),
     );
     const charsets = await readCharsets(connection);
-    for (const charset of new Set(layouts.flatMap((layout) => layout?.map((column) => column?.charset ?? '') ?? [])))
+    for (const charset of new Set(views.flatMap(({ layout }) => layout?.map((column) => column?.charset ?? '') ?? [])))
       await charsets.load(connection, charset);
     const written = await writtenEnd(connection);
-    return { layouts, charsets, end: { file: written.file ?? '', offset: written.offset ?? 0 } };
+    return { views, charsets, end: { file: written.file ?? '', offset: written.offset ?? 0 } };
   }, signal);
   const { facts, from, server, useGtids } = opening;
-  const followers = createFollowers(request.tables, layouts, facts, server, refuse);
+  const followers = createFollowers(request.tables, views, facts, server, refuse);
   const progress = createProgress(from, facts.product, server, useGtids);
   const groups = createGroups(followers, progress);
   const stop = new AbortController();
@@ -56,7 +56,7 @@ export async function openCapture(
       pool.lend(async (connection) => {
         for (const name of names) await charsets.load(connection, name);
       }, ending),
-    statement: createStatements(followers, groups, (follower, reason) =>
+    statement: createStatements(followers, groups, charsets, (follower, reason) =>
       structureNow(pool, follower, reason, progress.place, ending),
     ),
   });

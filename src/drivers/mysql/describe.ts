@@ -81,7 +81,9 @@ function describeTable(ref: DescribeRequest['ref'], found: CatalogTable, options
   if (found.columns.some((column, index) => column.position !== index + 1))
     warnings.push('Some columns are hidden from the source user, who has no right on them: they are not copied.');
   if (found.type === 'SYSTEM VERSIONED')
-    warnings.push('A system-versioned table: its current rows are copied, not their history.');
+    warnings.push(
+      'A system-versioned table: its current rows are copied, not their history, and deltas can not follow it.',
+    );
   const key = chooseKey(where, found, own, options.key, warnings);
   const chosen = applyOptions(where, columns, key, options);
   return {

@@ -6,6 +6,7 @@ import { type Within, withinPosition } from './log-place.ts';
 import { decodePosition } from './position.ts';
 import { maskUses, rowFields } from './read.ts';
 import { createRepairs, type Repairs } from './repairs.ts';
+import type { CatalogView } from './structure-now.ts';
 
 /** A table that a reader of the log follows, and what it knows of it. */
 export type Follower = {
@@ -13,6 +14,8 @@ export type Follower = {
   readonly table: Table;
   readonly options: FollowedTable['options'];
   readonly layout: Layout | undefined;
+  /** Why its rows can't be followed at all. */
+  readonly refusal: string | undefined;
   readonly skip: readonly Within[];
   /** Its structure is not the described one any more: its changes are dropped. */
   gone: boolean;
@@ -33,14 +36,14 @@ export type Mapped = {
 export type Followers = {
   readonly all: readonly Follower[];
   find(schema: string, name: string): Follower | undefined;
-  /** Those that a name in a statement may mean; `name` undefined: all of the schema. */
-  named(schema: string, name: string | undefined): Follower[];
+  /** Those that a name in a statement may mean; `name` undefined: all of the schema. `foreign`: letters beyond ASCII may be any. */
+  named(schema: string, name: string | undefined, foreign: boolean): Follower[];
   takeRules(): { table: number; rules: readonly RuleUse[] }[];
 };
 
 export function createFollowers(
   tables: readonly FollowedTable[],
-  layouts: readonly (Layout | undefined)[],
+  views: readonly CatalogView[],
   facts: ServerFacts,
   server: string | undefined,
   refuse: boolean,
@@ -52,7 +55,8 @@ export function createFollowers(
       index,
       table,
       options,
-      layout: layouts[index],
+      layout: views[index]?.layout,
+      refusal: views[index]?.refusal,
       skip: skip.flatMap((text) => {
         const position = decodePosition(text);
         return position ? [withinPosition(position, server)] : [];
@@ -67,10 +71,13 @@ export function createFollowers(
   return {
     all,
     find,
-    named(schema, name) {
-      if (name === undefined) return all.filter((one) => fold(one.table.ref.schema) === fold(schema));
-      const found = find(schema, name);
-      return found ? [found] : [];
+    named(schema, name, foreign) {
+      if (name !== undefined && !foreign) return [find(schema, name) ?? []].flat();
+      const shape = (text: string) => (foreign ? fold(text).replace(/[^ -~]+/g, '\uFFFD') : fold(text));
+      return all.filter(
+        ({ table: { ref } }) =>
+          shape(ref.schema) === shape(schema) && (name === undefined || shape(ref.name) === shape(name)),
+      );
     },
     takeRules: () =>
       all.flatMap((one) => {

@@ -165,7 +165,12 @@ export function createLogDecoder(help: DecoderHelp): LogDecoder {
     }
     const map = parseTableMap(raw, 8, raw.length);
     const plan = () => {
-      mapped.set(id, { raw, follower, plan: planRows(follower.table, map, follower.layout, charsets), group: number });
+      mapped.set(id, {
+        raw,
+        follower,
+        plan: follower.refusal ?? planRows(follower.table, map, follower.layout, charsets),
+        group: number,
+      });
     };
     const wanted = charsetsIn(map, follower.layout, charsets);
     if (wanted.every(charsets.loaded)) return plan() as undefined;

@@ -122,6 +122,8 @@ export type LogStatement = {
   readonly ansiQuotes: boolean;
   /** `\` is no escape, as NO_BACKSLASH_ESCAPES said. */
   readonly plainBackslash: boolean;
+  /** The statement may be in another charset than UTF-8, as far as letters beyond ASCII go: the client's collation, 0 where it is not told. */
+  readonly collation: number;
 };
 
 /** Statements are looked at up to here: no DDL is longer, and what names a table stands in front. */
@@ -143,7 +145,7 @@ export function readStatement(
   const schemaAt = variables + bytes.readUInt16LE(body + 11);
   const sqlAt = schemaAt + schemaLength + 1;
   if (sqlAt > end) throw damaged('an event');
-  const mode = sqlMode(bytes, variables, schemaAt);
+  const { mode, collation } = sessionOf(bytes, variables, schemaAt);
   const raw =
     type === EVENT.queryCompressed
       ? inflate(bytes.subarray(sqlAt, end))
@@ -153,14 +155,25 @@ export function readStatement(
     sql: raw.toString('utf8').replace(/\0+$/, ''),
     ansiQuotes: (mode & 4n) !== 0n,
     plainBackslash: (mode & 0x100000n) !== 0n,
+    collation,
   };
 }
 
-/** `sql_mode` is the second status variable: flags2 (5 bytes) stands before it. */
-function sqlMode(bytes: Buffer, from: number, to: number): bigint {
-  let at = from;
-  if (at < to && bytes[at] === 0) at += 5;
-  return at + 9 <= to && bytes[at] === 1 ? bytes.readBigUInt64LE(at + 1) : 0n;
+/** The session's `sql_mode` and the client's collation; variables stand in the order of their numbers, and what follows is of no interest. */
+function sessionOf(bytes: Buffer, from: number, to: number): { mode: bigint; collation: number } {
+  let mode = 0n;
+  for (let at = from; at < to; ) {
+    const code = bytes[at++] as number;
+    if (code === 0) at += 4;
+    else if (code === 1 && at + 8 <= to) {
+      mode = bytes.readBigUInt64LE(at);
+      at += 8;
+    } else if (code === 2) at += (bytes[at] ?? 0) + 2;
+    else if (code === 3) at += 4;
+    else if (code === 6) at += (bytes[at] ?? 0) + 1;
+    else return { mode, collation: code === 4 && at + 2 <= to ? bytes.readUInt16LE(at) : 0 };
+  }
+  return { mode, collation: 0 };
 }
 
 /** What a GTID event says. `source`: UUID (with `:tag`), or MariaDB's domain. */

@@ -1,4 +1,5 @@
 import type { LogEvent } from '../changes.ts';
+import type { Charsets } from './charsets.ts';
 import type { Follower, Followers } from './followed-tables.ts';
 import type { LogStatement } from './log-events.ts';
 import type { Groups } from './log-groups.ts';
@@ -10,15 +11,25 @@ export type Look = (
   reason: string,
 ) => Promise<Extract<LogEvent, { kind: 'structure' }> | undefined>;
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII.
+const BEYOND_ASCII = /[^\x00-\x7f]/;
+
 /** Brings the statements of a log to bear on groups and tables. The promise, if any, is to be awaited before the next event. */
 export function createStatements(
   followers: Followers,
   groups: Groups,
+  charsets: Charsets,
   look: Look,
 ): (statement: LogStatement, seconds: number) => Promise<void> | undefined {
   function affected(effect: Effect, statement: LogStatement): Follower[] {
-    const found = followers.named(effect.schema ?? statement.schema, effect.name);
+    const found = followers.named(effect.schema ?? statement.schema, effect.name, isForeign(statement));
     return found.filter((follower) => !follower.gone && !groups.skips(follower));
+  }
+
+  /** Its names are in the charset of a client that does not speak UTF-8. */
+  function isForeign({ sql, collation }: LogStatement): boolean {
+    if (collation === 0 || !BEYOND_ASCII.test(sql)) return false;
+    return !/^(utf8|utf8mb3|utf8mb4|binary)$/.test(charsets.ofCollation(collation) ?? '');
   }
 
   /** Applies effects; returns the tables that must be looked at. */

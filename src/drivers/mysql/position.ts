@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Misconfigured } from '../errors.ts';
 import type { Position, TableRef } from '../model.ts';
 import { type Connection, tolerate } from './connection.ts';
@@ -59,7 +60,7 @@ export async function serverIds(connection: Connection): Promise<{ server: strin
  * A place in the log such that no later commit of `tables` lies before it and every earlier one is visible to any later read
  * (EXACTNESS.md §3). Takes a read lock only on MySQL without GTIDs, for as long as it takes to read one row.
  */
-export async function startPosition(connection: Connection, tables: readonly TableRef[]): Promise<LogPosition> {
+async function startPosition(connection: Connection, tables: readonly TableRef[]): Promise<LogPosition> {
   const { product } = connection.facts;
   if (product === 'MySQL') {
     const [row] = (await tolerate(connection.query('select @@global.gtid_mode, @@global.gtid_executed'), [1193])) ?? [];
@@ -67,6 +68,31 @@ export async function startPosition(connection: Connection, tables: readonly Tab
   }
   return (await snapshotPosition(connection)) ?? (await lockedPosition(connection, tables));
 }
+
+/**
+ * A start at which no XA transaction is prepared: the rows of one would stand in the log before it, and count after it. Waits for them; those
+ * that the server does not show to this user are noticed by the reader of the log.
+ */
+export async function settledStart(
+  connection: Connection,
+  tables: readonly TableRef[],
+  waiting: (why: string) => void,
+): Promise<LogPosition> {
+  for (;;) {
+    const position = await startPosition(connection, tables);
+    const prepared = (await tolerate(connection.query('xa recover'), [1064, 1227, 1401])) ?? [];
+    if (prepared.length === 0) return position;
+    waiting(
+      `Waiting for ${prepared.length} prepared XA transactions (XA RECOVER), whose rows would be missing: ${prepared
+        .slice(0, 5)
+        .map((row) => row.at(-1))
+        .join(', ')}.`,
+    );
+    await sleep(XA_LOOK_MS);
+  }
+}
+
+const XA_LOOK_MS = 500;
 
 /** MariaDB and Percona Server tell the place that belongs to a consistent snapshot; null where there is no such thing. */
 async function snapshotPosition(connection: Connection): Promise<LogPosition | null> {

@@ -19,6 +19,7 @@ export async function preflight(
   if (log) {
     const settings = await globalVariables(connection);
     findings.push(...logSettings(connection, settings));
+    if (isOn(settings.get('log_bin'))) findings.push(...(await relayed(connection, settings)));
     if (isOn(settings.get('log_bin'))) findings.push(...(await logRights(connection, settings, tables)));
     findings.push(...(await cascades(connection, settings, tables)));
   }
@@ -116,6 +117,22 @@ function logSettings({ facts }: Connection, settings: Settings): Finding[] {
       ),
     );
   return found;
+}
+
+/** A replica that does not log what it takes over shows its readers nothing of it. */
+async function relayed(connection: Connection, settings: Settings): Promise<Finding[]> {
+  const name = settings.has('log_replica_updates') ? 'log_replica_updates' : 'log_slave_updates';
+  if (!settings.has(name) || isOn(settings.get(name))) return [];
+  const { product, number } = connection.facts;
+  const status = product === 'MySQL' && number >= 80_022 ? 'show replica status' : 'show slave status';
+  const rows = await tolerate(connection.query(status), [1227]);
+  if (!rows || rows.length === 0) return [];
+  return [
+    error(
+      'log_replica_updates',
+      `The source is a replica that does not log the changes it replicates: set ${name} = ON in its configuration and restart it, or follow its primary.`,
+    ),
+  ];
 }
 
 async function logRights(connection: Connection, settings: Settings, tables: readonly TableRef[]): Promise<Finding[]> {

@@ -10,7 +10,7 @@ import { positionReached } from './log-place.ts';
 import { logState } from './log-state.ts';
 import { mysqlOptions } from './options.ts';
 import { createPool } from './pool.ts';
-import { decodePosition, encodePosition, identity, startPosition, writtenEnd } from './position.ts';
+import { decodePosition, encodePosition, identity, settledStart, writtenEnd } from './position.ts';
 import { preflight } from './preflight.ts';
 import { readChunk } from './read.ts';
 import { splitTable } from './split.ts';
@@ -48,7 +48,7 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
         if (options.capture === 'none') return { position: '' as Position, slot: '', identity: who };
         const watch = watchLocks(pool, connection, waiting);
         try {
-          return { position: encodePosition(await startPosition(connection, tables)), slot: '', identity: who };
+          return { position: encodePosition(await settledStart(connection, tables, waiting)), slot: '', identity: who };
         } finally {
           watch.stop();
         }

@@ -14,17 +14,29 @@ import { writtenEnd } from './position.ts';
 import { parseStatement } from './statement.ts';
 import { quoteName } from './types.ts';
 
-/** The places of a table's columns in the log's rows, if the catalog still shows the table as it was described. */
-export async function readLayouts(connection: Connection, tables: readonly Table[]): Promise<(Layout | undefined)[]> {
+/** What the catalog says of followed tables before the log is read. */
+export type CatalogView = {
+  /** The places of the columns in the log's rows, if the catalog still shows the table as it was described. */
+  readonly layout: Layout | undefined;
+  /** Why the log's rows of this table are of no use. */
+  readonly refusal: string | undefined;
+};
+
+export async function viewCatalog(connection: Connection, tables: readonly Table[]): Promise<CatalogView[]> {
   const found = await readTables(
     connection,
     tables.map((table) => table.ref),
   );
   return tables.map((table, index) => {
     const catalog = found[index];
-    return catalog && structureOf(catalog, table.columns, table.key) === table.structure
-      ? layoutOf(catalog)
-      : undefined;
+    const same = catalog && structureOf(catalog, table.columns, table.key) === table.structure;
+    return {
+      layout: same ? layoutOf(catalog) : undefined,
+      refusal:
+        catalog?.type === 'SYSTEM VERSIONED'
+          ? 'it is system-versioned, and the log mixes the rows of its history with its current ones'
+          : undefined,
+    };
   });
 }
 

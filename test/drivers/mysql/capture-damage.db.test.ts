@@ -7,13 +7,12 @@ import { type Connection, connect } from '../../../src/drivers/mysql/connection.
 import { createFollowers } from '../../../src/drivers/mysql/followed-tables.ts';
 import { createLogDecoder } from '../../../src/drivers/mysql/log-decoder.ts';
 import { createGroups } from '../../../src/drivers/mysql/log-groups.ts';
-import type { Layout } from '../../../src/drivers/mysql/log-layout.ts';
 import { createProgress } from '../../../src/drivers/mysql/log-progress.ts';
 import { createStatements } from '../../../src/drivers/mysql/log-statements.ts';
 import { openLogStream } from '../../../src/drivers/mysql/log-stream.ts';
 import { mysqlOptions } from '../../../src/drivers/mysql/options.ts';
 import { decodePosition } from '../../../src/drivers/mysql/position.ts';
-import { readLayouts } from '../../../src/drivers/mysql/structure-now.ts';
+import { type CatalogView, viewCatalog } from '../../../src/drivers/mysql/structure-now.ts';
 import type { Source } from '../../../src/drivers/source.ts';
 import { describeOne, type Playground, playground } from '../mysql-fixture.ts';
 import { isRow, never, rowText } from './capture-fixture.ts';
@@ -27,13 +26,13 @@ describe.each(['mysql9', 'mariadb'] as const)('damage in the log of %s', (server
   let table: Table;
   let connection: Connection;
   let charsets: Charsets;
-  let layouts: (Layout | undefined)[];
+  let views: CatalogView[];
   let recorded: Buffer[] = [];
   let truth: string[] = [];
 
   /** Takes events like a reader does; all that came of them. */
   async function decode(events: readonly Buffer[]): Promise<LogEvent[]> {
-    const followers = createFollowers([{ table, skip: [] }], layouts, connection.facts, undefined, false);
+    const followers = createFollowers([{ table, skip: [] }], views, connection.facts, undefined, false);
     const progress = createProgress({ file: 'x.000001', offset: 4 }, connection.facts.product, undefined, false);
     const groups = createGroups(followers, progress);
     const decoder = createLogDecoder({
@@ -42,7 +41,7 @@ describe.each(['mysql9', 'mariadb'] as const)('damage in the log of %s', (server
       progress,
       charsets,
       loadCharsets: async () => {},
-      statement: createStatements(followers, groups, async () => undefined),
+      statement: createStatements(followers, groups, charsets, async () => undefined),
     });
     for (const event of events) {
       await decoder.take(event, 0, event.length, false);
@@ -62,7 +61,7 @@ describe.each(['mysql9', 'mariadb'] as const)('damage in the log of %s', (server
     connection = await connect(mysqlOptions(ground.params()), never());
     charsets = await readCharsets(connection);
     for (const charset of ['latin1', 'utf8mb4']) await charsets.load(connection, charset);
-    layouts = await readLayouts(connection, [table]);
+    views = await viewCatalog(connection, [table]);
     const start = decodePosition(await source.written());
     if (server === 'mysql9') await ground.sql('set session binlog_transaction_compression = on');
     for (let i = 0; i < 4; i++) {

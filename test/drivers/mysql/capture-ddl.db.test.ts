@@ -207,6 +207,33 @@ describe.each(['mysql9', 'mariadb'] as const)('statements in the log of %s', (se
     expect(structures(events)[0]?.reason).toContain('binlog_format');
   });
 
+  test('names beyond ASCII, from a client of another charset', async () => {
+    await ground.sql('create table `größe` (id int primary key)');
+    const odd = await describeOne(source, ground.database, 'größe');
+    const start = await startAt(source, [table, odd]);
+    const info = inject(server);
+    const other = await mysql.createConnection({
+      host: info.host,
+      port: info.port,
+      user: info.user,
+      password: info.password,
+      database: ground.database,
+      charset: 'latin1',
+    });
+    await ground.sql('insert into `größe` values (1)');
+    await other.query('truncate table `größe`');
+    await ground.sql('insert into `größe` values (2)');
+    await ground.sql('alter table `größe` add column x int not null');
+    await other.end();
+    const events = await changesSince(source, [table, odd], start);
+    expect(events.flatMap((event) => ('table' in event ? [[event.table, event.kind]] : []))).toEqual([
+      [1, 'insert'],
+      [1, 'truncate'],
+      [1, 'insert'],
+      [1, 'structure'],
+    ]);
+  });
+
   test('statements on other tables, and of tables of the same name elsewhere', async () => {
     const aside = `${ground.database}_aside`;
     await ground.sql(`create database ${aside}`);

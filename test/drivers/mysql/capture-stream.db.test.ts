@@ -365,6 +365,57 @@ describe.each(['mysql9', 'mariadb'] as const)('the stream of %s', (server) => {
     await other.end();
   });
 
+  if (server === 'mysql9')
+    test('GTIDs with tags', async () => {
+      const table = await tableOf('id int primary key');
+      const start = await startAt(source, [table]);
+      await ground.sql("set gtid_next = 'automatic:some_tag'");
+      await ground.sql('insert into t values (1)');
+      await ground.sql('insert into t values (2)');
+      await ground.sql("set gtid_next = 'automatic'");
+      await ground.sql('insert into t values (3)');
+      const events = await changesSince(source, [table], start);
+      for (const [i, event] of events.entries())
+        if (event.kind === 'commit') {
+          expect(event.position).toContain(':some_tag:');
+          const rest = await changesSince(source, [table], { ...start, position: event.position });
+          expect(rest.filter(isRow).map((change) => change.key)).toEqual(
+            events
+              .slice(i)
+              .filter(isRow)
+              .map((change) => change.key),
+          );
+        }
+      expect(events.filter(isRow).length).toBe(3);
+    });
+
+  test('a start waits for prepared XA transactions, and says so', async () => {
+    const table = await tableOf('id int primary key, v varchar(20)');
+    const info = inject(server);
+    const other = await mysql.createConnection({
+      host: info.host,
+      port: info.port,
+      user: info.user,
+      password: info.password,
+      database: ground.database,
+    });
+    for (const statement of [
+      "xa start 'early'",
+      "insert into t values (7, 'xa')",
+      "xa end 'early'",
+      "xa prepare 'early'",
+    ])
+      await other.query(statement);
+    const told: string[] = [];
+    const start = source.begin('p', 's', [table.ref], (why) => told.push(why), new AbortController().signal);
+    await sleep(800);
+    await other.query("xa commit 'early'");
+    await other.end();
+    const events = await changesSince(source, [table], await start);
+    expect(told[0]).toMatch(/XA RECOVER.*early/);
+    expect(events.filter((event) => event.kind !== 'progress')).toEqual([]);
+  });
+
   test('tables without transactions', async () => {
     await ground.sql('create table t (id int primary key, v varchar(20)) engine=MyISAM');
     const table = await describeOne(source, ground.database, 't');

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LogEvent, RowChange } from '../../../src/drivers/changes.ts';
-import type { Table } from '../../../src/drivers/model.ts';
+import type { Position, Table } from '../../../src/drivers/model.ts';
 import type { Source } from '../../../src/drivers/source.ts';
 import { describeOne, type Playground, playground } from '../mysql-fixture.ts';
 import {
@@ -24,6 +24,7 @@ describe.each(['mysql9', 'mariadb'] as const)('snapshot value = change value on 
   const moved: string[][] = [];
   const reread: string[][] = [];
   let events: LogEvent[] = [];
+  let goal = '' as Position;
 
   beforeAll(async () => {
     ground = await playground(server);
@@ -50,6 +51,7 @@ describe.each(['mysql9', 'mariadb'] as const)('snapshot value = change value on 
         ),
       );
     for (const { at } of cases) await ground.sql(`delete from t${at}`);
+    goal = await source.written();
     events = await changesSince(source, tables, start);
   }, 300_000);
   afterAll(async () => {
@@ -71,9 +73,9 @@ describe.each(['mysql9', 'mariadb'] as const)('snapshot value = change value on 
     expect(own.every((change) => change.missing === null)).toBe(true);
   });
 
-  test('nothing but rows and commits came', async () => {
+  test('nothing but rows and commits came', () => {
     expect(events.filter((event) => !isRow(event) && event.kind !== 'commit' && event.kind !== 'progress')).toEqual([]);
     expect(events.at(-1)).toMatchObject({ kind: 'progress', atEnd: true });
-    expect(source.reached(lastPosition(events), await source.written())).toBe(true);
+    expect(source.reached(lastPosition(events), goal)).toBe(true);
   });
 });
