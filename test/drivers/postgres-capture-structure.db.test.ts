@@ -64,6 +64,10 @@ describe.each(postgresServers())('structure in the log of %s', (server) => {
     ['alter table %t rename b to c', /renamed/],
     ['alter table %t drop b; alter table %t add b varchar(10)', /dropped and added again/],
     ['alter table %t drop b; alter table %t add b varchar(10), add c int', /dropped and added again/],
+    [
+      'alter table %t drop b; alter table %t add b varchar(10); insert into %t (id, a) values (2, 20); alter table %t add d int; delete from %t where id = 2',
+      /dropped and added again/,
+    ],
     ['alter table %t add c int; alter table %t drop c; alter table %t add c int', ['id', 'a', 'b', 'c']],
     [
       'alter table %t rename to %t_renamed; create table %t (id int primary key, a int, b varchar(10))',

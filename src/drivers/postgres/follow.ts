@@ -1,13 +1,13 @@
 import type { FollowedTable } from '../changes.ts';
 import type { Table } from '../model.ts';
-import { type Relation, readRelations } from './catalog.ts';
+import { readRelations } from './catalog.ts';
 import type { Server, Session } from './connection.ts';
 import { jsonFrom } from './log-json.ts';
 import type { LogRelation } from './log-relation.ts';
 import type { LogColumn, RowPlan } from './log-rows.ts';
 import { readTypes, type SourceType } from './source-type.ts';
 import type { ruleTally } from './special-values.ts';
-import { cellOf, copiedColumns, structureParts } from './table.ts';
+import { cellOf, structureParts } from './table.ts';
 
 /** Rows of a relation can be followed, or why not. `types`: as the relation's columns were, for a look at what it is today. */
 export type Settled =
@@ -29,6 +29,7 @@ export function follow(
   leaves: ReadonlyMap<number, number>,
   tallies: readonly ReturnType<typeof ruleTally>[],
 ): Follow {
+  const typesOf = logTypes();
   const byOid = new Map(leaves);
   const byName = new Map<string, number>();
   for (const [index, { table }] of tables.entries()) {
@@ -51,16 +52,14 @@ export function follow(
       if (!leaf && parts !== undefined && parts.oid !== relation.oid) return not('Another table has taken its name.');
       if (!leaf && nameOf(relation) !== nameOf(table.ref))
         return not(`It was renamed to ${relation.schema}.${relation.name}.`);
-      const types = await logTypes(session, relation);
+      const types = await typesOf(session, relation.columns);
       const difference = differenceOf(table, relation, types);
       if (difference !== undefined)
         return not(
           difference,
           types.map((type) => type.text),
         );
-      const now = (await readRelations(session, server.version, [table.ref]))[0];
-      if (now === undefined) return not('It was dropped or renamed.');
-      const problem = renumbered(server, now, table) ?? keyProblem(relation, now, table);
+      const problem = (await renumbered(session, table)) ?? (await keyProblem(session, server, relation, table));
       if (problem !== undefined) return not(problem);
       const columns = table.columns.map((column, place): LogColumn => {
         const { type } = types[place] as { type: SourceType };
@@ -91,17 +90,25 @@ function nameOf(ref: { readonly schema: string; readonly name: string }): string
   return `${ref.schema}\0${ref.name}`;
 }
 
-/** The types of a relation's columns, as they were when the log was written, with their names as users know them. */
-async function logTypes(session: Session, relation: LogRelation): Promise<{ type: SourceType; text: string }[]> {
-  const resolve = await readTypes(session, [...new Set(relation.columns.map((column) => column.type))]);
-  const { rows } = await session.query<{ text: string }>(
-    'select format_type(oid, modifier) as text from unnest($1::oid[], $2::int[]) with ordinality as t(oid, modifier, place) order by place',
-    [relation.columns.map((column) => column.type), relation.columns.map((column) => column.modifier)],
-  );
-  return relation.columns.map(({ type, modifier }, index) => ({
-    type: resolve(type, modifier),
-    text: rows[index]?.text ?? '',
-  }));
+type LogType = { readonly type: SourceType; readonly text: string };
+
+/** Types by oid and modifier. They are kept: a type does not become another one, and other fields of a composite are found in its values. */
+function logTypes(): (session: Session, columns: LogRelation['columns']) => Promise<LogType[]> {
+  const known = new Map<string, LogType>();
+  const idOf = (column: LogRelation['columns'][0]): string => `${column.type} ${column.modifier}`;
+  return async (session, columns) => {
+    const missing = columns.filter((column) => !known.has(idOf(column)));
+    if (missing.length > 0) {
+      const resolve = await readTypes(session, [...new Set(missing.map((column) => column.type))]);
+      const { rows } = await session.query<{ text: string }>(
+        'select format_type(oid, modifier) as text from unnest($1::oid[], $2::int[]) with ordinality as t(oid, modifier, place) order by place',
+        [missing.map((column) => column.type), missing.map((column) => column.modifier)],
+      );
+      for (const [index, column] of missing.entries())
+        known.set(idOf(column), { type: resolve(column.type, column.modifier), text: rows[index]?.text ?? '' });
+    }
+    return columns.map((column) => known.get(idOf(column)) as LogType);
+  };
 }
 
 function differenceOf(table: Table, relation: LogRelation, types: readonly { text: string }[]): string | undefined {
@@ -117,29 +124,43 @@ function differenceOf(table: Table, relation: LogRelation, types: readonly { tex
   return added && `A column "${added.name}" was added.`;
 }
 
-/** A column dropped and added again under the same name and type: the log shows no difference, the catalog does. */
-function renumbered(server: Server, now: Relation, table: Table): string | undefined {
+/**
+ * A column dropped and added again under the same name and type: the log shows no difference, the catalog does. It may have come to that
+ * later than these rows; they need the same reload. Asked for every relation of the log, so that it is one small query.
+ */
+async function renumbered(session: Session, table: Table): Promise<string | undefined> {
+  const { rows } = await session.query<{ oid: number; numbers: Record<string, number> | null }>(
+    `select c.oid, (select json_object_agg(attname, attnum) from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped) as numbers
+     from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2`,
+    [table.ref.schema, table.ref.name],
+  );
+  const now = rows[0];
+  if (now === undefined) return 'It was dropped or renamed.';
   const parts = structureParts(table);
-  const { copied } = copiedColumns(now, server);
-  const same =
-    copied.length === table.columns.length &&
-    table.columns.every(
-      (column, index) => copied[index]?.name === column.name && copied[index]?.typeText === column.sourceType,
-    );
-  // Otherwise its structure changed later, and the log will come to it.
-  if (!same || parts === undefined) return undefined;
+  if (parts === undefined) return undefined;
   if (parts.oid !== now.oid) return 'Another table has taken its name.';
-  const index = copied.findIndex((column, place) => column.number !== parts.numbers[place]);
-  return index < 0 ? undefined : `Its column "${table.columns[index]?.name}" was dropped and added again.`;
+  const numbers = new Map(Object.entries(now.numbers ?? {}));
+  const column = table.columns.find(
+    ({ name }, place) => numbers.has(name) && numbers.get(name) !== parts.numbers[place],
+  );
+  return column && `Its column "${column.name}" was dropped and added again.`;
 }
 
 /** Whether the log names the key of every row, and the key still names one row only. */
-function keyProblem(relation: LogRelation, now: Relation, table: Table): string | undefined {
+async function keyProblem(
+  session: Session,
+  server: Server,
+  relation: LogRelation,
+  table: Table,
+): Promise<string | undefined> {
   if (table.key.length === 0) return 'It has no key.';
   const carried = relation.columns.filter((column) => column.identity).map((column) => column.name);
   if (!table.key.every((name) => carried.includes(name)))
     return `The log does not carry its key (${table.key.join(', ')}): its replica identity or primary key was changed.`;
+  // An identity of just these columns is unique by itself.
   if (relation.identity !== 'f' && carried.length === table.key.length) return undefined;
+  const now = (await readRelations(session, server.version, [table.ref]))[0];
+  if (now === undefined) return 'It was dropped or renamed.';
   const numbers = now.columns.filter((column) => table.key.includes(column.name)).map((column) => column.number);
   if (now.indexes.some((index) => index.columns.every((number) => numbers.includes(number)))) return undefined;
   return `Nothing keeps its key (${table.key.join(', ')}) unique any more.`;

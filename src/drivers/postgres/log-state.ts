@@ -24,6 +24,7 @@ export async function logState(
   const end = parseLsn(await writtenEnd(session));
   const behind = end - parseLsn(position);
   const bytes = Number(behind > 0n ? behind : 0n);
+  if (slot === '') return { bytes, hoursLeft: null, lost: null };
   const loss = slotLoss(await slotState(session, server.version, slot), slot, server.database);
   if (loss !== undefined) return { bytes, hoursLeft: 0, lost: loss };
   const room = await roomOf(session, server, slot);
