@@ -165,4 +165,36 @@ describe.each(postgresServers())('values in the log of %s', (server) => {
     expect(reader.takeRules()).toEqual([]);
     expect(changesOf(events).map((change) => change.line)).toEqual(await linesOf(source, table));
   });
+
+  test('the log prints the same whatever the role, the database and its encoding say', async () => {
+    await using place = await playground(server, "template template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C'");
+    for (const [name, value] of [
+      ['timezone', 'Asia/Tokyo'],
+      ['datestyle', 'German'],
+      ['intervalstyle', 'postgres_verbose'],
+      ['extra_float_digits', '0'],
+      ['bytea_output', 'escape'],
+      ['statement_timeout', '250ms'],
+      ['search_path', '"elsewhere"'],
+    ])
+      await place.sql(
+        `alter database ${place.database} set ${name} = ${name === 'search_path' ? value : `'${value}'`}`,
+      );
+    await place.sql(
+      'create table public."dé" (id int primary key, ts timestamptz, d date, i interval, f float8, b bytea, "é" text, r tstzrange, o regclass, a timestamptz[])',
+    );
+    await using opened = await place.open();
+    const table = await describeOne(opened, 'public', 'dé');
+    const scope = await scopeOf(opened, [table]);
+    await place.sql(
+      `insert into public."dé" values (1, '2024-06-01 00:00:00+09', '2024-12-31', '1 day 2 hours', 0.1::float8, '\\x00ff', 'é', '[2024-06-01 00:00:00+09,)', 'public."dé"', '{2024-06-01 00:00:00+09}')`,
+    );
+    await using reader = await capture(opened, scope.request());
+    const events: Seen[] = [];
+    for await (const piece of reader.events()) events.push(...piece.map(seen));
+    expect(changesOf(events).map((change) => change.line)).toEqual(await linesOf(opened, table));
+    expect(changesOf(events)[0]?.row?.slice(0, 4)).toEqual(['1', '2024-05-31 15:00:00', '2024-12-31', 'P1DT2H']);
+    expect(changesOf(events)[0]?.row?.slice(5, 7)).toEqual(['00ff', 'é']);
+    expect(await rereadLines(reader, 0, ['1'])).toEqual(changesOf(events).map((change) => change.line));
+  });
 });
