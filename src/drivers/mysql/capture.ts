@@ -82,6 +82,7 @@ export async function openCapture(
   async function* pieces(stream: LogStream): AsyncGenerator<readonly LogEvent[], void, undefined> {
     let goal: LogPlace | undefined = request.until === 'written' ? end : undefined;
     let said = performance.now();
+    let asked = said;
     let payload: Payload | undefined;
     let beats = 0;
     let asking = false;
@@ -145,11 +146,13 @@ export async function openCapture(
         const atEnd = goal !== undefined && progress.reachedPlace(goal);
         const idle = decoder.heartbeats > beats;
         beats = decoder.heartbeats;
+        const now = performance.now();
         if (request.until === 'forever' && (atEnd || idle)) {
           yield progressEvent(true);
           goal = undefined;
-        } else if (performance.now() - said > PROGRESS_MS) {
-          if (progress.boundary.file !== '') yield progressEvent(false);
+        } else if (now - said > PROGRESS_MS && progress.boundary.file !== '') yield progressEvent(false);
+        if (now - asked > PROGRESS_MS) {
+          asked = now;
           ask();
         }
       }

@@ -252,7 +252,7 @@ function text(out: RowText, bytes: Buffer, p: number, end: number): void {
 }
 
 /** Texts below are looked at and moved in one go, byte by byte. */
-const SHORT = 48;
+const SHORT = 256;
 
 /** A value of a COMPRESSED column: how it is packed, its length, and zlib's bytes. */
 function uncompressed(bytes: Buffer, start: number, end: number): Buffer {

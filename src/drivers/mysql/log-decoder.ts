@@ -36,6 +36,7 @@ export type LogDecoder = {
 
 const { EVENT, EVENT_HEADER } = log;
 const MAPPED_MOST = 20_000;
+const IMAGES_MOST = 16;
 /** The last event of a statement that changed nothing more. */
 const NO_TABLE = 0xffffff;
 
@@ -44,7 +45,7 @@ export function createLogDecoder(help: DecoderHelp): LogDecoder {
   let checksums = false;
   let payload: Payload | undefined;
   const mapped = new Map<number, Mapped>();
-  const images = new WeakMap<RowPlan, Map<string, Image>>();
+  const images = new WeakMap<RowPlan, readonly { readonly bitmap: Buffer; readonly image: Image }[]>();
   const sink: { -readonly [K in keyof RowSink]: RowSink[K] } = {
     out: createRowText(),
     repairs: undefined as unknown as RowSink['repairs'],
@@ -224,12 +225,16 @@ export function createLogDecoder(help: DecoderHelp): LogDecoder {
   }
 
   function image(plan: RowPlan, bytes: Buffer, at: number, width: number): Image {
-    const known = images.get(plan) ?? new Map<string, Image>();
-    images.set(plan, known);
-    const bitmap = bytes.toString('latin1', at, at + width);
-    const found = known.get(bitmap) ?? readImage(plan, bytes, at);
-    known.set(bitmap, found);
-    return found;
+    const known = images.get(plan) ?? [];
+    for (const { bitmap, image } of known) {
+      let i = 0;
+      while (i < width && bitmap[i] === bytes[at + i]) i++;
+      if (i === width) return image;
+    }
+    const made = { bitmap: Buffer.from(bytes.subarray(at, at + width)), image: readImage(plan, bytes, at) };
+    // Tables have few shapes of images; a new list is begun where a damaged or odd log has many.
+    images.set(plan, known.length < IMAGES_MOST ? [...known, made] : [made]);
+    return made.image;
   }
 
   return decoder;

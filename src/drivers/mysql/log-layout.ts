@@ -24,7 +24,11 @@ export function planRows(
   charsets: Charsets,
 ): RowPlan | string {
   const { columns } = map;
-  if (!map.named && layout && columns.length !== layout.length)
+  if (
+    !map.named &&
+    layout &&
+    (columns.length < layout.length || columns.slice(layout.length).some((one) => !isRowHash(one)))
+  )
     return `the log shows ${columns.length} columns where ${layout.length} are known`;
   if (!map.named && !layout && (table.leftOut.length > 0 || columns.length !== table.columns.length))
     return 'its structure has changed, and the log does not name its columns (binlog_row_metadata is not FULL)';
@@ -36,7 +40,7 @@ export function planRows(
     if (map.named && known && known.name !== name) return `the column ${known.name} is now ${name}`;
     const target = name === undefined ? -1 : table.columns.findIndex((column) => column.name === name);
     if (target < 0) {
-      const hidden = layout !== undefined && place < layout.length && known === undefined;
+      const hidden = (layout && place < layout.length && known === undefined) || isRowHash(mapped);
       if (!hidden && !table.leftOut.some((column) => column.name === name)) return `the column ${name} is new`;
       planned.push(skipped(mapped, name ?? ''));
       continue;
@@ -56,6 +60,11 @@ export function planRows(
   const gone = table.columns.find((_, index) => !seen.has(index));
   if (gone) return `the column ${gone.name} is gone`;
   return { columns: planned, room: planned.reduce((sum, column) => sum + column.room + 3, 64) };
+}
+
+/** MariaDB keeps the hash of a long unique key in a column at the table's end that its catalog does not show. */
+function isRowHash({ type, name }: MappedColumn): boolean {
+  return type === TYPE.longlong && (name === undefined || /^DB_ROW_HASH_\d+$/.test(name));
 }
 
 function charsetOf(mapped: MappedColumn, known: string | undefined, charsets: Charsets): string | undefined {

@@ -39,7 +39,9 @@ export function createProgress(
   const domains: DomainIds | undefined =
     kind === 'MariaDB' && from.gtid !== undefined ? parseDomainIds(from.gtid) : undefined;
   const open = new Map<string, Prepared>();
-  let place: LogPlace = placeOf(from) ?? { file: '', offset: 0 };
+  // Another server of the topology has other files: until its first event its place is not known.
+  const moved = from.server !== undefined && server !== undefined && from.server !== server;
+  let place: LogPlace = (moved ? undefined : placeOf(from)) ?? { file: '', offset: 0 };
   let boundary = place;
   // By place, a reader that must go back for prepared rows sees groups that were delivered.
   const delivered = useGtids ? undefined : placeOf(from);

@@ -235,6 +235,12 @@ describe.each(['mysql9', 'mariadb'] as const)('the stream of %s', (server) => {
       await sleep(50);
     }
     expect(events.slice(before).some((event) => event.kind === 'progress' && event.atEnd)).toBe(true);
+    const since = events.length;
+    for (let i = 0; i < 60; i++) {
+      await ground.sql(`insert into t values (${i + 2}, 'x')`);
+      await sleep(50);
+    }
+    expect(events.slice(since).some((event) => event.kind === 'progress' && event.atEnd)).toBe(true);
     stop.abort(new Error('enough'));
     await ended;
     await capture[Symbol.asyncDispose]();
@@ -414,6 +420,20 @@ describe.each(['mysql9', 'mariadb'] as const)('the stream of %s', (server) => {
     const events = await changesSince(source, [table], await start);
     expect(told[0]).toMatch(/XA RECOVER.*early/);
     expect(events.filter((event) => event.kind !== 'progress')).toEqual([]);
+  });
+
+  test('columns that the server hides from everyone', async () => {
+    const hidden =
+      server === 'mysql9'
+        ? 'id int primary key, a int, key f ((a + 1))'
+        : 'id int primary key, a text, unique key u (a)';
+    const table = await tableOf(hidden);
+    const start = await startAt(source, [table]);
+    await ground.sql("insert into t values (1, '10'), (2, '20')");
+    await ground.sql("update t set a = '30' where id = 2");
+    const events = await changesSince(source, [table], start);
+    expect(events.filter((event) => event.kind === 'structure')).toEqual([]);
+    expect([...applied(events, 0).values()]).toEqual(await readLines(source, table));
   });
 
   test('tables without transactions', async () => {
