@@ -6,7 +6,7 @@ import type { RowCounts } from '../workflows/messages.ts';
 import type { StreamHeartbeat } from '../workflows/progress.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName, sourceName } from './names.ts';
-import { type Changed, type Pumping, pump, releaser } from './pump.ts';
+import { type Changed, type Kept, type Pumping, pump, releaser } from './pump.ts';
 
 /** A table that leaves the stream, because a user said so. */
 export type Leaving = {
@@ -148,8 +148,15 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
       signal: AbortSignal.any([]),
     }),
   );
-  const release = releaser(reader, from);
-  const about: Pumping = { stop: state.stop, forever: input.until === 'forever', completeAt: null };
+  const release = releaser(reader, from, await keptFrom(ends, claim, from));
+  // The pipeline hears of tables at the end of a slice: when those that were ahead are no more, it is time.
+  const ahead = followed.flatMap((table, index) => (table.aheadUntil === null ? [] : [index]));
+  const about: Pumping = {
+    stop: state.stop,
+    forever: input.until === 'forever',
+    enough: ({ caughtUp }) => ahead.length > 0 && ahead.every((index) => caughtUp.has(index)),
+    completeAt: null,
+  };
   try {
     const changed = await pump(about, reader, applier, release, () =>
       report(ends, state, claim, applier, about.completeAt),
@@ -163,6 +170,9 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     add(state.counts, applier.applied);
   }
   await release(applier.durable);
+  await at('destination', () =>
+    destination.addPoint(claim, { position: applier.durable, sourceTime: applier.durableAt }),
+  );
   const behind = followed.filter((table, index) => table.aheadUntil !== null && !applier.caughtUp.has(index));
   return {
     position: applier.durable,
@@ -171,6 +181,29 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     behind: behind.slice(0, 1000).map((table) => table.ref),
     followed: followed.length,
   };
+}
+
+/**
+ * With `rollback_window` the source keeps its log back to the newest point that is older than the window, or as far as `rollback_window_mb`
+ * allows; undefined: no window.
+ */
+async function keptFrom({ source, destination, params }: Ends, claim: ClaimedScope, from: Position): Promise<Kept> {
+  const hours = Number(params.source['rollback_window'] ?? 0);
+  const [first] = claim.databases;
+  if (!(hours > 0) || !first) return undefined;
+  const points = await at('destination', () => destination.points(first.database, claim.pipeline, claim.scope));
+  const most = Number(params.source['rollback_window_mb'] ?? 10_240) * 1_048_576;
+  const before = Date.now() - hours * 3_600_000;
+  // Newest first: the first one that is old enough, or too far back.
+  let kept: Position | null = null;
+  for (const point of points) {
+    if (!source.reached(from, point.position)) continue;
+    const { bytes } = await at('source', () => source.logState(claim.slot, point.position));
+    if (bytes !== null && bytes > most) break;
+    kept = point.position;
+    if (Date.parse(point.recordedAt) < before) break;
+  }
+  return kept;
 }
 
 /** Where the log must be read from. Positions of one scope's databases are ordered: each is a boundary of the same stream. */

@@ -4,15 +4,21 @@ import type { Connections } from './connections.ts';
 import { extractActivities } from './extract.ts';
 import { planActivities } from './plan.ts';
 import { promoteActivities } from './promote.ts';
+import { pointActivities, rollbackActivities } from './rollback.ts';
 
 /** Quick activities of the queue `ingest`: at most a minute each. */
 export function createQuickActivities(connections: Connections) {
-  return catalogActivities(connections);
+  return { ...catalogActivities(connections), ...pointActivities(connections) };
 }
 
 /** Bulk activities of the queue `ingest-bulk`: heartbeating, resumable, hours if need be. */
 export function createBulkActivities(connections: Connections) {
-  return { ...planActivities(connections), ...extractActivities(connections), ...promoteActivities(connections) };
+  return {
+    ...planActivities(connections),
+    ...extractActivities(connections),
+    ...promoteActivities(connections),
+    ...rollbackActivities(connections),
+  };
 }
 
 /** Capture activities of the queue `ingest-stream`: hundreds at a time, mostly waiting for the source. */

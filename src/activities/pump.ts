@@ -11,8 +11,13 @@ const RELEASE_AFTER_MS = 10_000;
 /** A table whose structure is another one from here on. */
 export type Changed = Extract<LogEvent, { kind: 'structure' }>;
 
-/** `completeAt`: when everything up to the log's end was last written, ms. */
-export type Pumping = { readonly stop: AbortSignal; readonly forever: boolean; completeAt: number | null };
+/** `completeAt`: when everything up to the log's end was last written, ms. `enough`: a stream that follows on ends although nobody asked it to. */
+export type Pumping = {
+  readonly stop: AbortSignal;
+  readonly forever: boolean;
+  readonly enough: (applier: Applier) => boolean;
+  completeAt: number | null;
+};
 
 /**
  * Moves events into the applier until the log's end, the signal, or a changed structure. Reads ahead by one piece while the destination
@@ -61,6 +66,7 @@ export async function pump(
         const seen = Date.now();
         await write();
         about.completeAt = seen;
+        if (about.forever && about.enough(applier)) return null;
       } else if (since === 0 && whole.length > 0) since = Date.now();
       else if (since !== 0 && Date.now() - since >= LATENCY_MS && about.forever) await write();
     }
@@ -86,8 +92,20 @@ async function within<T>(promise: Promise<T>, ms: number): Promise<T | 'tick'> {
   }
 }
 
+/** Where the log must be kept from for rollbacks; null: from where it is kept already; undefined: no rollbacks are wanted. */
+export type Kept = Position | null | undefined;
+
 /** Lets the source's log go, a set time behind what is durable. */
-export function releaser(capture: Capture, from: Position): (durable: Position) => Promise<void> {
+export function releaser(capture: Capture, from: Position, kept: Kept): (durable: Position) => Promise<void> {
+  // What rollbacks may need is let go when the next reader begins.
+  if (kept !== undefined) {
+    let done = false;
+    return async () => {
+      if (done) return;
+      done = true;
+      if (kept !== null) await capture.acknowledge(kept);
+    };
+  }
   let waiting: { readonly position: Position; readonly at: number } | null = null;
   let released: Position | null = null;
   return async (durable) => {

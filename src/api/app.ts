@@ -8,7 +8,6 @@ import { connectionRoutes } from './connections.ts';
 import { docsPage } from './docs.ts';
 import { eventRoutes } from './events.ts';
 import { healthRoutes } from './health.ts';
-import { laterRoutes } from './later.ts';
 import { licenceRoutes } from './licence.ts';
 import { listRoutes } from './list.ts';
 import { metricsText } from './metrics.ts';
@@ -17,6 +16,7 @@ import { pipelineOf, pipelineRoutes } from './pipeline-list.ts';
 import type { Pipelines } from './pipelines.ts';
 import { Problem, problemResponse } from './problem.ts';
 import { type Ctx, type Env, tooLarge } from './request.ts';
+import { rollbackRoutes } from './rollback.ts';
 import { type Base, type Deps, mount, type Route } from './route.ts';
 import { runRoutes } from './runs.ts';
 import { scheduleRoutes } from './schedule.ts';
@@ -94,7 +94,7 @@ export function createApp(pipelines: Pipelines, options: AppOptions): OpenAPIHon
     ...statusRoutes(deps),
     ...runRoutes(deps),
     ...eventRoutes(deps),
-    ...laterRoutes(),
+    ...rollbackRoutes(deps),
   ];
   mount(app, documented, perPipeline, () => 'default');
   mount(app, named, perPipeline, pipelineOf);

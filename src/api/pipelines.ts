@@ -1,3 +1,4 @@
+import type { PointsAnswer, PointsInput } from '../activities/rollback.ts';
 import type {
   Cancel,
   CancelAnswer,
@@ -76,6 +77,8 @@ export interface Pipelines {
   test(pipeline: string, input: TestInput): Promise<TestResult>;
   /** 502 when the source can't be read. */
   catalog(pipeline: string, input: CatalogInput): Promise<CatalogAnswer>;
+  /** 502 when source or destination can't be read. */
+  rollbackPoints(pipeline: string, input: PointsInput): Promise<PointsAnswer>;
   /** 502 when the destination can't be read. */
   report(pipeline: string, input: ReportInput): Promise<ReportAnswer>;
 }

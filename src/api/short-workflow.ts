@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isGrpcDeadlineError, WorkflowFailedError } from '@temporalio/client';
 import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio/common';
+import type { PointsAnswer, PointsInput } from '../activities/rollback.ts';
 import {
   type CatalogAnswer,
   type CatalogInput,
@@ -25,11 +26,24 @@ export type ShortWorkflows = {
   catalog: [CatalogInput, CatalogAnswer];
   report: [ReportInput, ReportAnswer];
   removal: [RemovalInput, RemovalAnswer];
+  rollbackPoints: [PointsInput, PointsAnswer];
 };
 type Name = keyof ShortWorkflows;
 
-const words = { connectionTest: 'Connection test', catalog: 'Listing', report: 'Report', removal: 'Removal' } as const;
-const atFault = { connectionTest: 'database', catalog: 'source', report: 'destination', removal: 'pipeline' } as const;
+const words = {
+  connectionTest: 'Connection test',
+  catalog: 'Listing',
+  report: 'Report',
+  removal: 'Removal',
+  rollbackPoints: 'Rollback points',
+} as const;
+const atFault = {
+  connectionTest: 'database',
+  catalog: 'source',
+  report: 'destination',
+  removal: 'pipeline',
+  rollbackPoints: 'source or destination',
+} as const;
 const patienceMs = 60_000;
 /** After so long without an answer it matters whether a worker is there at all. */
 const doubtMs = 3_500;

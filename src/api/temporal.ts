@@ -105,6 +105,7 @@ export function temporalPipelines(link: Link, zone: string): Pipelines {
         throw error;
       }
     },
+    rollbackPoints: (pipeline, input) => shortWorkflow(link, pipeline, workflowTypes.rollbackPoints, input),
     catalog: (pipeline, input) => shortWorkflow(link, pipeline, workflowTypes.catalog, input),
     report: (pipeline, input) => shortWorkflow(link, pipeline, workflowTypes.report, input),
   };

@@ -92,3 +92,21 @@ export type LeavingTable = {
   readonly state: 'paused' | 'skipped' | 'reload' | 'error';
   readonly error: TableError | null;
 };
+
+/** A position of a stream that it was at once. Times RFC 3339 UTC. */
+export type Point = {
+  readonly id: number;
+  readonly run: number;
+  readonly position: Position;
+  /** Commit time at the source of the last change before it; null: not known. */
+  readonly sourceTime: string | null;
+  readonly recordedAt: string;
+};
+
+/** Sets a claimed scope back to a position that it was at before. `tables`: those that it follows; `reached`: `Source.reached`. */
+export type RollBack = {
+  readonly claim: ClaimedScope;
+  readonly to: Position;
+  readonly tables: readonly Followed[];
+  readonly reached: (position: Position, goal: Position) => boolean;
+};

@@ -1,4 +1,13 @@
-import type { Applier, ApplyRequest, ClaimedScope, Followed, LeavingTable, Restructure } from './apply.ts';
+import type {
+  Applier,
+  ApplyRequest,
+  ClaimedScope,
+  Followed,
+  LeavingTable,
+  Point,
+  Restructure,
+  RollBack,
+} from './apply.ts';
 import type { Batch, ChunkRead, Finding, Params, Position, Table, TableError, TableRef } from './model.ts';
 import type { Start } from './source.ts';
 
@@ -193,6 +202,15 @@ export interface Destination extends AsyncDisposable {
 
   /** Stores the structure that a table has from `from` on, after `alter` has brought its copy there (`syncstruct`). */
   restructure(request: Restructure): Promise<void>;
+
+  /** Records a rollback point of a claimed scope; the newest 200 stay, at least ten seconds apart. */
+  addPoint(claim: ClaimedScope, point: { position: Position; sourceTime: number | null }): Promise<void>;
+
+  /** Rollback points of a scope, newest first; they stand in the first of its databases. */
+  points(database: string, pipeline: string, scope: number): Promise<Point[]>;
+
+  /** Sets a claimed scope back (EXACTNESS.md §10): its tables are ahead until the stream has come again to where it was. */
+  rollBack(request: RollBack): Promise<void>;
 
   /** Takes tables out of a scope (`paused`, `skipped`, `reload` with its reason): their copies stay as they are. Guarded by the claim. */
   leave(claim: ClaimedScope, tables: readonly LeavingTable[]): Promise<void>;

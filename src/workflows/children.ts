@@ -1,5 +1,6 @@
 /** What a pipeline and the workflows it spawns say to each other. Stored in workflow histories: add fields, never rename or retype. */
 import type { Leaving } from '../activities/capture.ts';
+import type { RollbackTarget } from '../activities/rollback.ts';
 import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
 import type { Connection, PipelineEvent, RowCounts, RunError } from './messages.ts';
 
@@ -74,6 +75,19 @@ export type DeltaResult = StreamTotals & {
   readonly left: readonly FailedTable[];
   /** Followed tables that may be newer than the stream still; null: not known. */
   readonly behind: readonly TableRef[] | null;
+  readonly error: RunError | null;
+};
+export type RollbackChildInput = {
+  readonly pipeline: string;
+  readonly run: number;
+  readonly source: Connection;
+  readonly destination: Connection;
+  readonly main: MainStream;
+  readonly to: RollbackTarget;
+};
+export type RollbackResult = {
+  readonly state: 'succeeded' | 'failed' | 'cancelled';
+  readonly position: string | null;
   readonly error: RunError | null;
 };
 /** A continuous delta tells how it stands after each slice. */

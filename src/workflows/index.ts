@@ -3,3 +3,4 @@ export { delta } from './delta.ts';
 export { full, syncnew } from './full.ts';
 export { pipeline } from './pipeline.ts';
 export { catalog, connectionTest, removal, report } from './quick.ts';
+export { rollback, rollbackPoints } from './rollback.ts';

@@ -3,6 +3,7 @@
  * All of it is stored in workflow histories: add fields, never rename or retype.
  */
 
+import type { RollbackTarget } from '../activities/rollback.ts';
 import type { RunTable, TableRecord, TableState } from '../drivers/destination.ts';
 import type { TableError, TableOptions, TableRef } from '../drivers/model.ts';
 
@@ -19,6 +20,8 @@ export const workflowTypes = {
   catalog: 'catalog',
   report: 'report',
   removal: 'removal',
+  rollback: 'rollback',
+  rollbackPoints: 'rollbackPoints',
 } as const;
 
 /** Workflow id of a pipeline; its runs are `pipeline/<name>/<operation>/<n>`. */
@@ -96,6 +99,8 @@ export type Run = {
   readonly error: RunError | null;
   /** The scheduler started it. */
   readonly scheduled?: boolean;
+  /** Of a rollback: where to. */
+  readonly to?: RollbackTarget;
 };
 
 export type EventGroup = 'Source' | 'Destination' | 'Others' | 'Errors';
@@ -156,7 +161,8 @@ export type TableAction = Keyed & {
 };
 /** \`text\`: what will happen, or why nothing does. */
 export type TableActionAnswer = { readonly done: boolean; readonly text: string };
-export type RequestOperation = Keyed & { readonly operation: Operation };
+/** `to`: of a rollback. */
+export type RequestOperation = Keyed & { readonly operation: Operation; readonly to?: RollbackTarget };
 /** A refusal is an answer, not a failure: the API returns it with status 200. */
 export type RequestAnswer =
   | { readonly accepted: true; readonly run: Run }
@@ -195,6 +201,8 @@ export type PipelineConfig = {
   readonly licence: string;
   readonly schedule: Schedule;
   readonly scheduler: Scheduler;
+  /** What deltas follow; null: nothing yet. */
+  readonly main?: { readonly scope: number; readonly databases: readonly string[] } | null;
 };
 export type PipelineOverview = {
   readonly pipeline: string;

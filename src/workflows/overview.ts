@@ -25,8 +25,8 @@ export function overview(state: PipelineState): PipelineOverview {
 }
 
 export function configOf(state: PipelineState): PipelineConfig {
-  const { name, zone, source, destination, licence, schedule } = state;
-  return { name, zone, source, destination, licence, schedule, scheduler: scheduler(state) };
+  const { name, zone, source, destination, licence, schedule, main } = state;
+  return { name, zone, source, destination, licence, schedule, scheduler: scheduler(state), main };
 }
 
 function scheduler(state: PipelineState): Scheduler {

@@ -8,6 +8,7 @@ import {
   type FullResume,
   type NoteEvents,
   type NoteStream,
+  type RollbackResult,
   signals,
 } from './children.ts';
 import {
@@ -33,19 +34,19 @@ import { details } from './overview.ts';
 import { actOnTable, cancel, request } from './requests.ts';
 import { begin, deltaInput, end, endStream, fullInput, noteEvents, noteStream } from './runs.ts';
 import { due, laneOf, shouldReturn, streamKey, wakeAt } from './schedule.ts';
+import { endRollback, rollbackInput } from './set-back.ts';
 import {
   answerFor,
-  MAX_SELECTION_BYTES,
   noteConnection,
   type PipelineState,
   rememberAnswer,
   revive,
-  selectionBytes,
   setConnection,
   setSchedule,
   setScheduler,
   setTable,
 } from './state.ts';
+import { checkRevision, checkSelection } from './validators.ts';
 
 /** Updates that one workflow run takes before it turns over: the server allows 2,000. */
 const MAX_UPDATES = 1000;
@@ -93,10 +94,7 @@ export async function pipeline(input: PipelineInput): Promise<void> {
       const next = setConnection(state, argument, now);
       return [next, next[argument.side].revision];
     },
-    ({ side, revision }) => {
-      if (state[side].revision !== revision)
-        throw refusal('Conflict', 'The connection was saved by someone else meanwhile.');
-    },
+    (argument) => checkRevision(state, argument),
   );
   onUpdate<NoteConnection & Keyed, null>(updates.noteConnection, (argument) => [noteConnection(state, argument), null]);
   onUpdate<SetLicence, null>(updates.setLicence, ({ key }) => [{ ...state, licence: key }, null]);
@@ -105,17 +103,11 @@ export async function pipeline(input: PipelineInput): Promise<void> {
   onUpdate<SetTable, null>(
     updates.setTable,
     (argument, now) => [setTable(state, argument, now), null],
-    (argument) => {
-      if (selectionBytes(setTable(state, argument, 0).tables) > MAX_SELECTION_BYTES) {
-        const name = `${argument.table.schema}.${argument.table.name}`;
-        throw refusal(
-          'SelectionTooLarge',
-          `With ${name} the selection would exceed what a pipeline can hold: use a second pipeline.`,
-        );
-      }
-    },
+    (argument) => checkSelection(state, argument),
   );
-  onUpdate<RequestOperation, RequestAnswer>(updates.request, ({ operation }, now) => request(state, operation, now));
+  onUpdate<RequestOperation, RequestAnswer>(updates.request, ({ operation, to }, now) =>
+    request(state, operation, now, to),
+  );
   onUpdate<TableAction, TableActionAnswer>(updates.tableAction, (argument, now) => actOnTable(state, argument, now));
   onUpdate<Cancel, CancelAnswer>(updates.cancel, (argument, now) => {
     const [next, { stop, ...answer }] = cancel(state, argument, rolledForward, now);
@@ -195,6 +187,19 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     ended(run, result.state);
   }
 
+  /** Sets the main stream back; it takes both lanes. */
+  async function runRollback(run: Run): Promise<void> {
+    state = begin(state, run, Date.now());
+    const argument = rollbackInput(state, run);
+    const lost = { position: null };
+    const result: RollbackResult = {
+      ...lost,
+      ...(await inLane<RollbackResult>('load', run, 'rollback', argument, 'the stream')),
+    };
+    state = endRollback(state, state.running ?? run, result, Date.now());
+    ended(run, result.state);
+  }
+
   /** Runs one delta, or a continuous stream until it is asked to return. */
   async function runStream(run: Run): Promise<void> {
     state = begin(state, run, Date.now());
@@ -236,7 +241,7 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     if (state.resume && state.running && !lanes.load) occupy('load', runLoad(state.running, state.resume));
     for (let run = due(state, Date.now()); run; run = due(state, Date.now())) {
       if (laneOf(run.operation) === 'stream') occupy('stream', runStream(run));
-      else occupy('load', runLoad(run, null));
+      else occupy('load', run.operation === 'rollback' ? runRollback(run) : runLoad(run, null));
     }
   }
 
@@ -278,8 +283,4 @@ export async function pipeline(input: PipelineInput): Promise<void> {
   function resumable(): boolean {
     return state.resume !== null && state.running !== null && !lanes.load;
   }
-}
-
-function refusal(type: string, message: string): wf.ApplicationFailure {
-  return wf.ApplicationFailure.nonRetryable(message, type);
 }

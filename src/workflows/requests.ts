@@ -1,4 +1,5 @@
 /** What users ask of a pipeline, as pure functions: operations, their refusals and cancellation, actions on tables. */
+import type { RollbackTarget } from '../activities/rollback.ts';
 import { missingParams } from '../codes.ts';
 import { targetOf } from './destinations.ts';
 import { label, nameOf } from './labels.ts';
@@ -16,10 +17,15 @@ import { streamRun } from './schedule.ts';
 import { addEvent, keepRun, newRun, type PipelineState, selectedTables } from './state.ts';
 
 /** Queues an operation, or says why not. Refusals change nothing. */
-export function request(state: PipelineState, operation: Operation, now: number): [PipelineState, RequestAnswer] {
+export function request(
+  state: PipelineState,
+  operation: Operation,
+  now: number,
+  to?: RollbackTarget,
+): [PipelineState, RequestAnswer] {
   const refusal = refuse(state, operation);
   if (refusal) return [state, { accepted: false, ...refusal }];
-  const run = newRun(state, operation, now);
+  const run = { ...newRun(state, operation, now), ...(to ? { to } : {}) };
   const next = { ...state, lastRun: run.id, queue: [...state.queue, run] };
   const event = {
     level: 'info',
@@ -55,10 +61,10 @@ function refuse(state: PipelineState, operation: Operation): Refusal | null {
   return (operation === 'full' ? null : needsMain(state, operation)) ?? conflict(state, tables);
 }
 
-/** Everything but a full extract builds on the main stream. */
+/** Everything but a full extract builds on the main stream; a rollback may be the way back to a position that is not lost. */
 function needsMain(state: PipelineState, operation: Operation): Refusal | null {
   if (!state.everFull) return { code: 'needs_full', text: `${label(operation)} needs a completed full extract first.` };
-  if (state.positionLost) {
+  if (state.positionLost && operation !== 'rollback') {
     const text = 'The source’s log no longer reaches back to where the copy stands: run a full extract.';
     return { code: 'needs_full', text };
   }

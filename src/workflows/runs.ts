@@ -31,6 +31,7 @@ export function begin(state: PipelineState, run: Run, now: number): PipelineStat
 }
 
 function toLoad(state: PipelineState, run: Run): SelectedTable[] {
+  if (run.operation === 'rollback') return [];
   const selected = selectedTables(state);
   if (run.operation === 'full') return selected;
   return selected.filter(
@@ -208,7 +209,7 @@ function reloadLost(state: PipelineState, input: DeltaInput, left: readonly Fail
 
 type Ended = Pick<FullResult, 'error' | 'failed'> & { readonly state: FullResult['state'] };
 
-function endedRun(run: Run, result: Pick<Ended, 'state' | 'error'>, now: number, rows: Run['rows']): Run {
+export function endedRun(run: Run, result: Pick<Ended, 'state' | 'error'>, now: number, rows: Run['rows']): Run {
   return {
     ...run,
     state: result.state === 'yielded' ? 'running' : result.state,
@@ -228,7 +229,7 @@ function sum(a: Run['rows'], b: Run['rows']): Run['rows'] {
   };
 }
 
-function endEvent(run: Run, result: Ended, details: string) {
+export function endEvent(run: Run, result: Ended, details: string) {
   const what = label(run.operation);
   if (result.state === 'succeeded' || result.state === 'yielded') {
     const failed = result.failed.length > 0 ? `, ${result.failed.length} failed and must be loaded again` : '';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { addStream } from '../../src/api/temporal-runs.ts';
+import type { Position } from '../../src/drivers/model.ts';
 import type { Progress } from '../../src/workflows/progress.ts';
 import { harness } from './harness.ts';
 
@@ -83,5 +84,51 @@ describe('a stream that goes on', () => {
       stream: { rows: applied, position: '0/78', at, completeAt: Date.now(), behindBytes: 0, logHoursLeft: null },
     };
     expect((await api.send('GET', 'status')).json().lag.seconds).toBeLessThan(5);
+  });
+});
+
+describe('rollback', () => {
+  it('lists what can be reached, and says why there is nothing', async () => {
+    const api = harness();
+    await api.configure();
+    const point = {
+      id: 7,
+      run: 3,
+      position: 'p' as Position,
+      sourceTime: null,
+      recordedAt: '2026-01-01T00:00:00.000Z',
+    };
+    api.world.points = { points: [point], unreachableReason: 'Older ones are gone.' };
+    expect((await api.send('GET', 'rollback-points')).json()).toMatchObject({
+      points: [],
+      unreachableReason: expect.any(String),
+    });
+    api.world.main = { scope: 1, databases: ['d'] };
+    expect((await api.send('GET', 'rollback-points')).json()).toEqual({
+      points: [point],
+      unreachableReason: 'Older ones are gone.',
+    });
+  });
+
+  it('takes the id of a point or a position, and names what is wrong with others', async () => {
+    const api = harness();
+    await api.configure();
+    for (const bad of ['0', 'x', '-1', '1.5']) expect((await api.send('POST', `ops/rollback/${bad}`)).status).toBe(404);
+    for (const [body, field] of [
+      [{}, 'position'],
+      [{ position: '' }, 'position'],
+      [{ position: 7 }, 'position'],
+      [{ position: 'p', more: 1 }, 'more'],
+    ] as const) {
+      const answer = await api.send('PATCH', 'position', body);
+      expect(answer.status).toBe(400);
+      expect(answer.json().errors[0].field).toBe(field);
+    }
+    const refused = await api.send('POST', 'ops/rollback/7');
+    expect(refused.json()).toMatchObject({
+      success: false,
+      message: 'Rollback requested',
+      reason: { code: 'needs_full' },
+    });
   });
 });

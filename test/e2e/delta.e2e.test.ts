@@ -1,6 +1,13 @@
 import type { WorkflowHandle } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
-import { type PipelineOverview, queries, type SetSchedule, updates } from '../../src/workflows/messages.ts';
+import {
+  type PipelineOverview,
+  queries,
+  type RequestAnswer,
+  type Run,
+  type SetSchedule,
+  updates,
+} from '../../src/workflows/messages.ts';
 import { type Harness, until } from '../workflows/harness.ts';
 import {
   choose,
@@ -153,3 +160,56 @@ describe.each(cases)('changes of %s to %s', { timeout: 240_000 }, (_name, mode, 
     expect(target.rejections()).toEqual([]);
   });
 });
+
+describe.each([
+  ['MySQL 9', () => seedMysql(inject('mysql9'), 2_000)],
+  ['MariaDB 10.11', () => seedMysql(inject('mariadb'), 2_000)],
+  ['PostgreSQL 15 with a rollback window', () => withWindow(seedPostgres(inject('postgres15'), 2_000))],
+] as const)('a rollback from %s', { timeout: 120_000 }, (_name, seed) => {
+  it('replays from a recorded point, and heals what someone broke at the destination since', async () => {
+    const [source, target] = await Promise.all([seed(), makeDestination('mariadb')]);
+    const handle = await startPipeline(harness, source, target, [{ name: 'big' }, { name: 'empty_table' }]);
+    try {
+      await expectGood(handle, await runFull(handle));
+      const before = (await overview(handle)).position;
+      await source.run("update big set b = 'first' where id <= 50; insert into empty_table values (1, 'x')");
+      await expectGood(handle, await runOperation(handle, 'delta'));
+      await source.run('delete from big where id between 100 and 120; update big set id = id + 100000 where id = 7');
+      await expectGood(handle, await runOperation(handle, 'delta'));
+      await target.query(`update ${target.db}.big set b = 'broken' where id <= 50`);
+      await target.query(`delete from ${target.db}.empty_table`);
+      await target.query(
+        `insert into ${target.db}.big select * from (select 110 as id, a, b, c, d, e, f, g from ${target.db}.big limit 1) x`,
+      );
+      const back = await handle.executeUpdate<RequestAnswer, [unknown]>(updates.request, {
+        args: [{ operation: 'rollback', to: { position: before } }],
+      });
+      expect(back).toMatchObject({ accepted: true });
+      await until(
+        () => overview(handle),
+        ({ position, current }) => position === before && current.load === null,
+      );
+      expect(await overview(handle)).toMatchObject({ consistent: false, tables: { loaded: 2 } });
+      await expectGood(handle, await runOperation(handle, 'delta'));
+      await expectSame(source, target, ['big', 'empty_table']);
+      expect(await overview(handle)).toMatchObject({ consistent: true });
+      const ahead = await handle.executeUpdate<RequestAnswer, [unknown]>(updates.request, {
+        args: [{ operation: 'rollback', to: { point: 4711 } }],
+      });
+      expect(ahead).toMatchObject({ accepted: true });
+      const failed = await until(
+        () => handle.query<readonly Run[]>(queries.runs),
+        ([last]) => last?.endedAt != null,
+      );
+      expect(failed[0]).toMatchObject({ state: 'failed', error: { message: 'There is no rollback point 4711.' } });
+    } finally {
+      await source.drop();
+      await target.drop();
+    }
+  });
+});
+
+async function withWindow(seeded: Promise<SeededSource>): Promise<SeededSource> {
+  const source = await seeded;
+  return { ...source, params: { ...source.params, rollback_window: '1' } };
+}

@@ -4,6 +4,7 @@ import type { PortionInput, PortionTable } from '../../src/activities/extract.ts
 import type { BulkActivities, StreamActivities } from '../../src/activities/index.ts';
 import type { BeginInput, PlanInput } from '../../src/activities/plan.ts';
 import type { AbandonInput, FailInput, HandOverInput, PromoteInput } from '../../src/activities/promote.ts';
+import type { RollbackInput } from '../../src/activities/rollback.ts';
 
 /** How the faked databases behave; tests change it while a run goes on. */
 export type World = {
@@ -81,6 +82,10 @@ export function fakeActivities(world: World): BulkActivities & StreamActivities 
       } finally {
         clearInterval(beat);
       }
+    },
+    rollBack: async ({ to }: RollbackInput) => {
+      call(`roll back to ${'point' in to ? to.point : to.position}`);
+      return { position: 'p0' };
     },
     handOverTables: async ({ tables, main, databases }: HandOverInput) => {
       call(`hand over ${tables.map((table) => table.ref.name).join()} to ${main.scope}`);

@@ -1,3 +1,4 @@
+import type { PointsAnswer } from '../../src/activities/rollback.ts';
 import type { Health, Pipelines } from '../../src/api/pipelines.ts';
 import { Problem } from '../../src/api/problem.ts';
 import { missingParams, sourceCode } from '../../src/codes.ts';
@@ -47,6 +48,8 @@ export type FakeWorld = {
   sourceProblem: Problem | undefined;
   report: (run: number | undefined) => ReportAnswer;
   progress: Progress | null;
+  points: PointsAnswer;
+  main: NonNullable<PipelineConfig['main']> | null;
   /** Called before a connection is saved; lets another client in between. */
   beforeSave: () => void;
   known(pipeline: string): Known;
@@ -82,6 +85,8 @@ export function fakePipelines(): FakeWorld {
     sourceProblem: undefined,
     report: () => ({ tables: [], runTables: [] }),
     progress: null,
+    points: { points: [], unreachableReason: null },
+    main: null,
     beforeSave: () => {},
     known,
     addRun: (pipeline, run) => {
@@ -142,7 +147,16 @@ export function fakePipelines(): FakeWorld {
     },
     config: async (name) => {
       const { source, destination, licence, schedule, on, reason } = known(name);
-      return { name, zone: 'UTC', source, destination, licence, schedule, scheduler: { on, reason, nextDueAt: null } };
+      return {
+        name,
+        zone: 'UTC',
+        source,
+        destination,
+        licence,
+        schedule,
+        scheduler: { on, reason, nextDueAt: null },
+        main: world.main,
+      };
     },
     overview: async (pipeline) => {
       const { on, reason, queue, runs, tables } = known(pipeline);
@@ -221,6 +235,7 @@ export function fakePipelines(): FakeWorld {
         };
         one.tables = [...one.tables.filter((known) => known !== before), next];
       }),
+    rollbackPoints: async () => world.points,
     actOnTable: async ({ pipeline }, argument) =>
       once('actOnTable', pipeline, argument, (one) => {
         const table = one.tables.find(({ name }) => name === argument.table.name);

@@ -151,6 +151,30 @@ describe('a delta', () => {
   });
 });
 
+describe('a rollback', () => {
+  it('takes both lanes, sets the position back, and leaves tables loaded until they have been replayed', async () => {
+    const handle = await copied();
+    await schedule(handle, { type: 'auto' });
+    await until(
+      async () => slices(),
+      (all) => all.length > 0,
+    );
+    const answer = await handle.executeUpdate(updates.request, { args: [{ operation: 'rollback', to: { point: 3 } }] });
+    expect(answer).toMatchObject({ accepted: true, run: { operation: 'rollback', to: { point: 3 } } });
+    const run = (answer as { run: Run }).run;
+    expect(await settled(handle, run.id)).toMatchObject({ state: 'succeeded' });
+    expect(world.calls).toContain('roll back to 3');
+    // The stream goes on by itself and replays.
+    await until(
+      () => overview(handle),
+      ({ current }) => (current.stream?.id ?? 0) > run.id,
+    );
+    expect((await events(handle)).find(({ run: id, code }) => id === run.id && code === 'run_ended')?.message).toBe(
+      'Rollback complete: the stream stands at p0, and the next delta replays from there.',
+    );
+  });
+});
+
 describe('the scheduler', () => {
   it('in auto streams on after the full extract, without a request, until it is switched off', async () => {
     const handle = await startPipeline(harness.client, `s-${randomUUID().slice(0, 8)}`, ['a']);

@@ -25,8 +25,13 @@ export async function logState(
   const behind = end - parseLsn(position);
   const bytes = Number(behind > 0n ? behind : 0n);
   if (slot === '') return { bytes, hoursLeft: null, lost: null };
-  const loss = slotLoss(await slotState(session, server.version, slot), slot, server.database);
+  const state = await slotState(session, server.version, slot);
+  const loss = slotLoss(state, slot, server.database);
   if (loss !== undefined) return { bytes, hoursLeft: 0, lost: loss };
+  if (state?.confirmed && parseLsn(state.confirmed) > parseLsn(position)) {
+    const moved = `The replication slot "${slot}" has moved on to ${state.confirmed}: set \`rollback_window\` to keep log for longer.`;
+    return { bytes, hoursLeft: 0, lost: moved };
+  }
   const room = await roomOf(session, server, slot);
   const perHour = await paceOf(session, end, pace);
   const hours = [room.bytes === null || perHour === 0 ? null : room.bytes / perHour, room.hours].filter(

@@ -120,6 +120,7 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
     columns: {
       pipeline: 'word',
       point: 'number',
+      scope: 'number',
       run: 'number',
       position: 'long',
       source_time: 'time',

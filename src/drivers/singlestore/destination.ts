@@ -12,6 +12,7 @@ import { leave, readFollowed } from './followed.ts';
 import { checkDatabaseName } from './names.ts';
 import { readAddress, readOnRowError } from './params.ts';
 import { plan } from './plan.ts';
+import { addPoint, readPoints, rollBack } from './points.ts';
 import { closePool, createPool, type Pool, withSession } from './pool.ts';
 import { preflight } from './preflight.ts';
 import { journal, promote } from './promote.ts';
@@ -74,6 +75,9 @@ function assemble(pool: Pool, server: Destination['server'], onRowError: OnRowEr
     apply: (request) => apply(pool, request, onRowError),
     restructure: (request) => restructure(pool, request),
     leave: (claim, tables) => leave(pool, claim, tables),
+    addPoint: (claim, point) => use((session) => addPoint(session, claim, point)),
+    points: (database, pipeline, scope) => use((session) => readPoints(session, database, pipeline, scope)),
+    rollBack: (request) => rollBack(pool, request),
     tables: (database, pipeline) => use((session) => readRecords(session, database, pipeline)),
     runTables: (database, pipeline, run) => use((session) => readRun(session, database, pipeline, run)),
     remove: (database, pipeline) => use((session) => remove(session, database, pipeline)),

@@ -1,0 +1,110 @@
+import type { ClaimedScope, Point, RollBack } from '../apply.ts';
+import type { Position } from '../model.ts';
+import { checkClaim, databaseOf } from './claim.ts';
+import { rows, run, type Session, transaction } from './connection.ts';
+import { isMissing, now, readTime } from './control.ts';
+import { leaveStatements } from './followed.ts';
+import { type Pool, withSession } from './pool.ts';
+import { sql, table } from './sql.ts';
+
+/** Rollback points: positions of the main stream that it was at once (EXACTNESS.md §10). Those of a pipeline stand in its first database. */
+
+const KEPT = 200;
+/** Points are at least so long apart. */
+const APART_MS = 10_000;
+
+/** Records where the stream stands now, unless a point says so already or is only seconds old. */
+export async function addPoint(
+  session: Session,
+  claim: ClaimedScope,
+  point: { readonly position: Position; readonly sourceTime: number | null },
+): Promise<void> {
+  const database = firstOf(claim);
+  const points = table(database, '_flow_points');
+  await transaction(session, async () => {
+    await checkClaim(session, claim, database);
+    const [newest] = await rows(
+      session,
+      sql`select [point], [position], [recorded_at] from ${points} where [pipeline] = ${claim.pipeline} order by [point] desc limit 1`,
+    );
+    const age = newest
+      ? Date.now() - Date.parse(readTime(newest['recorded_at'] ?? null) ?? '')
+      : Number.POSITIVE_INFINITY;
+    if (newest?.['position'] === point.position || age < APART_MS) return;
+    const number = Number(newest?.['point'] ?? 0) + 1;
+    const at =
+      point.sourceTime === null ? null : new Date(point.sourceTime).toISOString().replace('T', ' ').replace('Z', '000');
+    await run(
+      session,
+      sql`insert into ${points} ([pipeline], [point], [scope], [run], [position], [source_time], [recorded_at]) values (${claim.pipeline}, ${number}, ${claim.scope}, ${claim.run}, ${point.position}, ${at}, ${now()})`,
+    );
+    await run(session, sql`delete from ${points} where [pipeline] = ${claim.pipeline} and [point] <= ${number - KEPT}`);
+  });
+}
+
+/** Points of a scope, newest first. */
+export async function readPoints(
+  session: Session,
+  database: string,
+  pipeline: string,
+  scope: number,
+): Promise<Point[]> {
+  const found = await rows(
+    session,
+    sql`select * from ${table(database, '_flow_points')} where [pipeline] = ${pipeline} and [scope] = ${scope} order by [point] desc`,
+  ).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  return found.map((row) => ({
+    id: Number(row['point']),
+    run: Number(row['run']),
+    position: String(row['position']) as Position,
+    sourceTime: readTime(row['source_time'] ?? null),
+    recordedAt: readTime(row['recorded_at'] ?? null) ?? '',
+  }));
+}
+
+/**
+ * Sets a claimed scope back (contract: `Destination.rollBack`). Rows stay as they are and are ahead of the stream until it has come again to
+ * where it was; a table whose structure changed in between can't be replayed and is left to a reload.
+ */
+export async function rollBack(pool: Pool, { claim, to, tables, reached }: RollBack): Promise<void> {
+  for (const { database } of claim.databases) {
+    await withSession(pool, (session) =>
+      transaction(session, async () => {
+        await checkClaim(session, claim, database);
+        const here = databaseOf(claim, database).position;
+        const mine = sql`where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope}`;
+        for (const followed of tables.filter((one) => one.target.database === database)) {
+          const [newest] = await rows(
+            session,
+            sql`select [serial], [valid_from] from ${table(database, '_flow_structures')} where [table_id] = ${followed.id} and [load_number] = ${followed.load} order by [serial] desc limit 1`,
+          );
+          const since = String(newest?.['valid_from'] ?? '') as Position;
+          if (Number(newest?.['serial'] ?? 0) === 0 || since === '' || reached(to, since)) continue;
+          const error = {
+            class: 'StructureChanged',
+            message: `The structure of ${followed.ref.schema}.${followed.ref.name} has changed since the point.`,
+            action: 'Load the table again with syncnew.',
+          };
+          for (const statement of leaveStatements(claim, { id: followed.id, database, state: 'reload', error }))
+            await run(session, statement);
+        }
+        // Rows that are ahead of the stream already are so beyond its position.
+        await run(
+          session,
+          sql`update ${table(database, '_flow_tables')} set [state] = 'loaded', [ahead_until] = coalesce([ahead_until], ${here}) ${{ raw: mine }} and [live] = 1 and [state] in ('loaded', 'consistent')`,
+        );
+        await run(
+          session,
+          sql`update ${table(database, '_flow_checkpoints')} set [seq] = [seq] + 1, [position] = ${to} ${{ raw: mine }}`,
+        );
+      }),
+    );
+  }
+}
+
+function firstOf(claim: ClaimedScope): string {
+  return claim.databases[0]?.database ?? '';
+}
