@@ -42,7 +42,7 @@ export async function checkPosition(pool: Pool, request: CaptureRequest, signal:
           `Turn gtid_mode on again, or: ${AGAIN}`,
         );
       const gtids = parseGtidSet(from.gtid);
-      await checkSets(connection, from.gtid, signal);
+      await checkSets(connection, from.gtid, LAG_MS, signal);
       return { facts, from, server, useGtids: true, gtids, domains: undefined };
     }
     if (request.identity !== '' && (await identity(connection)) !== request.identity)
@@ -59,9 +59,15 @@ export async function checkPosition(pool: Pool, request: CaptureRequest, signal:
   }, signal);
 }
 
-export async function checkSets(connection: Connection, position: string, signal: AbortSignal): Promise<void> {
+/** `lagMs`: how long the server may take to count what it has written as executed. */
+export async function checkSets(
+  connection: Connection,
+  position: string,
+  lagMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   const set = `'${position.replace(/[^0-9a-z_:,-]/gi, '')}'`;
-  for (const until = performance.now() + LAG_MS; ; await sleep(100, undefined, { signal })) {
+  for (const until = performance.now() + lagMs; ; await sleep(100, undefined, { signal })) {
     const [row] = await connection.query(
       `select gtid_subset(@@global.gtid_purged, ${set}), gtid_subset(${set}, @@global.gtid_executed), gtid_subtract(@@global.gtid_purged, ${set})`,
     );

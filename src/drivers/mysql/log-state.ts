@@ -10,6 +10,9 @@ import type { Pool } from './pool.ts';
 import { decodePosition, type LogPosition, serverIds } from './position.ts';
 import { globalVariables, retentionSeconds } from './retention.ts';
 
+/** A look at the state does not wait long; the reader itself does. */
+const LAG_MS = 1_000;
+
 /** How far a reader is behind the log's end, and when the server will delete what it has not read. */
 export async function logState(pool: Pool, text: Position): Promise<LogState> {
   const position = decodePosition(text);
@@ -42,7 +45,7 @@ async function isSameServer(connection: Connection, { server }: LogPosition): Pr
 async function whyLost(connection: Connection, position: LogPosition): Promise<string | null> {
   try {
     if (connection.facts.product === 'MySQL' && position.gtid !== undefined)
-      await checkSets(connection, position.gtid, new AbortController().signal);
+      await checkSets(connection, position.gtid, LAG_MS, new AbortController().signal);
     else if (position.file !== undefined) await checkFile(connection, position, false);
     return null;
   } catch (error) {
