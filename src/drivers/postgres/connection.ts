@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { Socket, type SocketConstructorOpts } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { Misconfigured } from '../errors.ts';
@@ -154,7 +155,9 @@ function settingsOf(version: number): string[] {
 }
 
 async function openReplication(config: pg.ClientConfig, version: number): Promise<pg.Client> {
-  const client = new pg.Client({ ...config, ...{ replication: 'database' } });
+  // A small buffer, so that pausing the socket stops the reading and not only the giving.
+  const stream = (): Socket => new Socket({ readableHighWaterMark: 1024 } as SocketConstructorOpts);
+  const client = new pg.Client({ ...config, stream, ...{ replication: 'database' } });
   // Whoever reads it hears of the error from its own query.
   client.on('error', () => {});
   try {

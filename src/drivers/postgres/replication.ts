@@ -68,10 +68,15 @@ export async function startReplication(client: pg.Client, command: string, alive
     waitingBytes += chunk.length;
     if (waitingBytes > WAITING) stream?.pause();
     if (waitingBytes >= WORTH) signalled();
-    else gather ??= setTimeout(gathered, GATHER_MS);
+    else if (gather === undefined) {
+      // Not read for a moment, what the server sends becomes one chunk.
+      stream?.pause();
+      gather = setTimeout(gathered, GATHER_MS);
+    }
   };
   const gathered = (): void => {
     gather = undefined;
+    if (waitingBytes <= WAITING) stream?.resume();
     signalled();
   };
   const ended = (error?: Error): void => {
@@ -121,7 +126,7 @@ export async function startReplication(client: pg.Client, command: string, alive
   const frames = framer(chunks, {
     taken(bytes) {
       waitingBytes -= bytes;
-      if (waitingBytes <= WAITING / 2) stream?.resume();
+      if (waitingBytes <= WAITING / 2 && gather === undefined) stream?.resume();
     },
     other(bytes) {
       if (bytes[0] === 0x57) started = true;
