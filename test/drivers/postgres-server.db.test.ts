@@ -7,6 +7,7 @@ import { startPostgres } from '../../scripts/servers/postgres.ts';
 import type { Server } from '../../scripts/servers/server.ts';
 import type { Finding } from '../../src/drivers/model.ts';
 import type { Source } from '../../src/drivers/source.ts';
+import { changesOf, drain, scopeOf } from './postgres-capture-fixture.ts';
 import { authority, serverCertificate, serverKey } from './postgres-certificates.ts';
 import { type Playground, playground } from './postgres-fixture.ts';
 import { describeOne, readAll } from './source-suite.ts';
@@ -135,6 +136,18 @@ describe('a server with TLS', () => {
     );
     expect(await readAll(source, await describeOne(source, 'public', 'wide'))).toHaveLength(5000);
     expect(new Set(await encrypted())).toEqual(new Set([tls ? 't' : 'f']));
+  });
+
+  test('changes are read encrypted, every one of them', async () => {
+    await ground.sql('create table streamed (id int primary key, v text)');
+    await using source = await ground.open({ ssl_mode: 'verify-full', ssl_ca: authority, host: 'localhost' });
+    const scope = await scopeOf(source, [await describeOne(source, 'public', 'streamed')]);
+    await ground.sql("insert into streamed select i, repeat('x', i % 3000) from generate_series(1, 20000) i");
+    const events = await drain(source, scope.request());
+    expect(changesOf(events).map((change) => [Number(change.key), change.row?.[1]?.length])).toEqual(
+      Array.from({ length: 20_000 }, (_, index) => [index + 1, (index + 1) % 3000]),
+    );
+    await source.remove(scope.pipeline);
   });
 
   test('ssl_ca may be the path of a file', async () => {

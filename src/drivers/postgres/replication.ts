@@ -69,8 +69,8 @@ export async function startReplication(client: pg.Client, command: string, alive
     if (waitingBytes > WAITING) stream?.pause();
     if (waitingBytes >= WORTH) signalled();
     else if (gather === undefined) {
-      // Not read for a moment, what the server sends becomes one chunk.
-      stream?.pause();
+      // Not read for a moment, what the server sends becomes one chunk. Encrypted, each message stays one of its own, and would wait by itself.
+      if (stream !== undefined && !('encrypted' in stream)) stream.pause();
       gather = setTimeout(gathered, GATHER_MS);
     }
   };
