@@ -6,7 +6,8 @@ import type { RowCounts } from '../workflows/messages.ts';
 import type { StreamHeartbeat } from '../workflows/progress.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName, sourceName } from './names.ts';
-import { type Changed, type Kept, type Pumping, pump, releaser } from './pump.ts';
+import { type Changed, type Pumping, pump, releaser } from './pump.ts';
+import { keptFrom } from './rollback.ts';
 
 /** A table that leaves the stream, because a user said so. */
 export type Leaving = {
@@ -42,6 +43,8 @@ export type SliceAnswer = {
   readonly altered: readonly { readonly ref: TableRef; readonly change: string }[];
   /** Followed tables whose rows may still be newer than the stream; at most 1,000. */
   readonly behind: readonly TableRef[];
+  /** Tables without a key and views: their changes are not followed; at most 1,000. */
+  readonly keyless?: readonly TableRef[];
   readonly followed: number;
 };
 
@@ -100,7 +103,7 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
   }
 }
 
-type Pass = Pick<SliceAnswer, 'position' | 'at' | 'behind' | 'followed' | 'completeAt'>;
+type Pass = Pick<SliceAnswer, 'position' | 'at' | 'behind' | 'keyless' | 'followed' | 'completeAt'>;
 
 /** One reader of the log from the durable position on. `again`: a structure was dealt with. */
 async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
@@ -111,8 +114,11 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
   );
   let tables = await at('destination', () => destination.followed(input.databases, input.pipeline, input.scope));
   tables = await leave(ends, claim, input.leaving, tables);
-  // Keyless tables are exact after a load and not followed (EXACTNESS.md §10, `keyless_delta` = skip).
-  const followed = tables.filter((table) => table.table.key.length > 0);
+  // Tables without a key and views are exact after a load only: no log has rows of a view (EXACTNESS.md §10, `keyless_delta` = skip).
+  const [followed, others] = [true, false].map((wanted) =>
+    tables.filter(({ table }) => (table.key.length > 0 && table.kind !== 'view') === wanted),
+  ) as [Followed[], Followed[]];
+  const keyless = others.slice(0, 1000).map((table) => table.ref);
   const reached = (position: Position, goal: Position): boolean => source.reached(position, goal);
   const from = smallest(claim, reached);
   const capture = await at('source', async () =>
@@ -135,7 +141,7 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
   // Asked to stop before anything was read.
   if (!capture) {
     const behind = followed.filter((table) => table.aheadUntil !== null).slice(0, 1000);
-    return { position: from, at: null, behind: behind.map((table) => table.ref), followed: followed.length };
+    return { position: from, at: null, behind: behind.map((table) => table.ref), keyless, followed: followed.length };
   }
   await using reader = capture;
   await using applier = await at('destination', () =>
@@ -179,31 +185,9 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     at: applier.durableAt,
     completeAt: about.completeAt,
     behind: behind.slice(0, 1000).map((table) => table.ref),
+    keyless,
     followed: followed.length,
   };
-}
-
-/**
- * With `rollback_window` the source keeps its log back to the newest point that is older than the window, or as far as `rollback_window_mb`
- * allows; undefined: no window.
- */
-async function keptFrom({ source, destination, params }: Ends, claim: ClaimedScope, from: Position): Promise<Kept> {
-  const hours = Number(params.source['rollback_window'] ?? 0);
-  const [first] = claim.databases;
-  if (!(hours > 0) || !first) return undefined;
-  const points = await at('destination', () => destination.points(first.database, claim.pipeline, claim.scope));
-  const most = Number(params.source['rollback_window_mb'] ?? 10_240) * 1_048_576;
-  const before = Date.now() - hours * 3_600_000;
-  // Newest first: the first one that is old enough, or too far back.
-  let kept: Position | null = null;
-  for (const point of points) {
-    if (!source.reached(from, point.position)) continue;
-    const { bytes } = await at('source', () => source.logState(claim.slot, point.position));
-    if (bytes !== null && bytes > most) break;
-    kept = point.position;
-    if (Date.parse(point.recordedAt) < before) break;
-  }
-  return kept;
 }
 
 /** Where the log must be read from. Positions of one scope's databases are ordered: each is a boundary of the same stream. */

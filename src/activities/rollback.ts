@@ -1,8 +1,9 @@
-import type { Point } from '../drivers/apply.ts';
+import type { ClaimedScope, Point } from '../drivers/apply.ts';
 import { Misconfigured, PositionLost } from '../drivers/errors.ts';
 import type { Position } from '../drivers/model.ts';
 import type { MainStream } from '../workflows/children.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
+import type { Kept } from './pump.ts';
 
 export type PointsInput = Sealed & { readonly pipeline: string; readonly main: MainStream };
 /** `unreachableReason`: why there is none, or why older ones are not shown. */
@@ -95,4 +96,31 @@ async function positionOf({ source, destination }: Ends, { pipeline, main, to }:
       'GET rollback-points lists those that can be reached.',
     );
   return found.position;
+}
+
+/**
+ * With `rollback_window` the source keeps its log back to the newest point that is older than the window, or as far as `rollback_window_mb`
+ * allows; undefined: no window.
+ */
+export async function keptFrom(
+  { source, destination, params }: Ends,
+  claim: ClaimedScope,
+  from: Position,
+): Promise<Kept> {
+  const hours = Number(params.source['rollback_window'] ?? 0);
+  const [first] = claim.databases;
+  if (!(hours > 0) || !first) return undefined;
+  const points = await at('destination', () => destination.points(first.database, claim.pipeline, claim.scope));
+  const most = Number(params.source['rollback_window_mb'] ?? 10_240) * 1_048_576;
+  const before = Date.now() - hours * 3_600_000;
+  // Newest first: the first one that is old enough, or too far back.
+  let kept: Position | null = null;
+  for (const point of points) {
+    if (!source.reached(from, point.position)) continue;
+    const { bytes } = await at('source', () => source.logState(claim.slot, point.position));
+    if (bytes !== null && bytes > most) break;
+    kept = point.position;
+    if (Date.parse(point.recordedAt) < before) break;
+  }
+  return kept;
 }

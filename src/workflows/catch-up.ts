@@ -1,11 +1,13 @@
 import * as wf from '@temporalio/workflow';
 import type { BeginAnswer } from '../activities/plan.ts';
 import type { SealedTable } from '../activities/promote.ts';
+import type { TableRef } from '../drivers/model.ts';
 import { bulk, stream } from './activities.ts';
 import { type FullInput, type MainStream, signals } from './children.ts';
+import { nameOf } from './labels.ts';
 import { ends, giveUp, show } from './load.ts';
 import type { LoadState } from './load-state.ts';
-import { tell } from './notices.ts';
+import { notice, tell } from './notices.ts';
 
 /** Longer than any log takes to be read. */
 const CATCH_UP_SECONDS = 30 * 86_400;
@@ -34,6 +36,23 @@ export async function catchUp(input: FullInput, state: LoadState, began: BeginAn
     at: answer.at,
     completeAt: answer.completeAt ?? null,
   };
+  const keyless = answer.keyless ?? [];
+  state.behind = [...answer.behind, ...keyless, ...state.kept];
+  if (!state.warned) {
+    const say = (code: string, message: string) => (ref: TableRef) => ({ message, code, table: nameOf(ref) });
+    notice(input.run, [
+      ...keyless.map(
+        say(
+          'keyless',
+          'Deltas do not follow it, because it is a view or has no key: name a `key`, or load it again when it has changed.',
+        ),
+      ),
+      ...state.kept.map(
+        say('not_followed', 'The table stays as it was (skipInitial), and deltas do not follow it: load it again.'),
+      ),
+    ]);
+  }
+  state.warned = true;
   await giveUp(input, state, answer.left);
 }
 

@@ -42,6 +42,8 @@ export type FullResult = {
   /** Commit time at the source of the last change that was applied, ms. */
   readonly at?: number | null;
   readonly completeAt?: number | null;
+  /** Loaded tables that are not consistent: keyless ones, which no delta follows. */
+  readonly behind?: readonly TableRef[];
   /** The source captures changes: deltas can follow. */
   readonly follows?: boolean;
   /** Destination databases that hold a checkpoint of `scope`, or after a hand-over of the main stream. */

@@ -47,7 +47,7 @@ export async function delta(input: DeltaInput): Promise<DeltaResult> {
       running = new wf.CancellationScope();
       const answer = await running.run(() => slice(input));
       take(input, state, answer);
-      behind = answer.behind;
+      behind = [...answer.behind, ...(answer.keyless ?? [])];
       show(state);
       if (wf.CancellationScope.current().consideredCancelled) return result(state, behind, { state: 'cancelled' });
       if (!input.continuous && !state.yielding) return result(state, behind, { state: 'succeeded' });

@@ -102,7 +102,7 @@ async function finish(input: FullInput, state: LoadState, began: BeginAnswer): P
     if (sealed(state).length > 0) return result(state, began, { state: 'succeeded', databases });
   }
   const tables = sealed(state);
-  if (tables.length === 0 && state.kept === 0) {
+  if (tables.length === 0 && state.kept.length === 0) {
     await takeBack(input, began);
     const error = {
       class: 'UnsupportedValue',
@@ -169,6 +169,7 @@ function result(
     at: state.streamed?.at ?? null,
     completeAt: state.streamed?.completeAt ?? null,
     follows: began?.captures === true,
+    behind: state.behind,
     databases: began?.databases ?? [],
     scope: began?.scope ?? 0,
     loaded: progress.tablesDone,

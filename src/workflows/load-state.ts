@@ -21,7 +21,8 @@ export type LoadState = {
   phase: Progress['phase'];
   yielding: boolean;
   portions: number;
-  kept: number;
+  /** Tables that stay as an earlier run made them (`skipInitial`). */
+  readonly kept: TableRef[];
   readonly total: number;
   readonly tables: Map<string, LoadedTable>;
   readonly failed: FailedTable[];
@@ -29,6 +30,10 @@ export type LoadState = {
   /** What catching up has applied. */
   streamed: StreamTotals | null;
   mainStopped: boolean;
+  /** Tables that are not consistent although they have caught up: keyless ones. */
+  behind: readonly TableRef[];
+  /** The log has been told of them. */
+  warned: boolean;
 };
 
 export function newLoad(input: FullInput): LoadState {
@@ -37,13 +42,15 @@ export function newLoad(input: FullInput): LoadState {
     phase: 'starting',
     yielding: false,
     portions: 0,
-    kept: 0,
+    kept: [],
     total: input.tables.length,
     tables: new Map(failedBefore.map(({ ref }) => [nameOf(ref), { ...blank(ref), state: 'failed' as const }])),
     failed: [...failedBefore],
     restarts: new Map(),
     streamed: null,
     mainStopped: false,
+    behind: [],
+    warned: false,
   };
 }
 
@@ -57,7 +64,7 @@ export function startTables(state: LoadState, planned: readonly PlannedTable[], 
     state.tables.set(nameOf(ref), { ...blank(ref), rows: rowsDone, chunks, chunksDone: chunks - open.length });
   }
   for (const ref of kept) state.tables.set(nameOf(ref), { ...blank(ref), state: 'loaded' });
-  state.kept += kept.length;
+  state.kept.push(...kept);
 }
 
 /** Takes in what an activity says of a table; `seal` when its last chunk has come in and nobody has closed it. */

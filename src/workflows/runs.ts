@@ -80,6 +80,7 @@ export function end(state: PipelineState, run: Run, input: FullInput, result: Fu
   });
   const succeeded = result.state === 'succeeded';
   const errors = new Map(result.failed.map((table) => [nameOf(table.ref), table.error]));
+  const behind = new Set(result.behind?.map(nameOf));
   const tables = { ...state.tables };
   for (const { ref } of input.tables) {
     const name = nameOf(ref);
@@ -89,7 +90,8 @@ export function end(state: PipelineState, run: Run, input: FullInput, result: Fu
     const { was, error: earlier, ...rest } = table;
     const error = errors.get(name);
     if (error) tables[name] = { ...rest, state: 'reload', error };
-    else if (succeeded) tables[name] = { ...loaded(rest), state: result.follows ? 'consistent' : 'loaded' };
+    else if (succeeded)
+      tables[name] = { ...loaded(rest), state: result.follows && !behind.has(name) ? 'consistent' : 'loaded' };
     // The run was taken back: what was there before is there still.
     else tables[name] = { ...rest, state: was ?? 'new', ...(earlier ? { error: earlier } : {}) };
   }

@@ -163,7 +163,7 @@ describe.each(cases)('table settings, %s to %s', (_name, mode, seed) => {
   it('a key chosen by the user becomes the key at the destination', async () => {
     await source.run(
       source.kind === 'postgres'
-        ? 'create table if not exists chosen (a int not null, b varchar(10) not null, c int); create unique index if not exists chosen_ab on chosen (a, b)'
+        ? 'create table if not exists chosen (a int not null, b varchar(10) not null, c int); create unique index if not exists chosen_ab on chosen (a, b); alter table chosen replica identity using index chosen_ab'
         : 'create table if not exists chosen (a int not null, b varchar(10) not null, c int, unique key (a, b))',
     );
     await source.run("insert into chosen values (1, 'x', 1), (1, 'y', 2), (2, 'x', 3)");

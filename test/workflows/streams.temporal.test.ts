@@ -363,7 +363,7 @@ describe('beside a stream', () => {
     }
   });
 
-  it('turns over under a running stream, and goes on', async () => {
+  it('turns over under a running stream, and goes on', { timeout: 240_000 }, async () => {
     const handle = await streaming();
     const { runId } = await handle.describe();
     for (let i = 0; i < 1010; i++) await handle.executeUpdate(updates.setLicence, { args: [{ key: `k${i}` }] });
