@@ -1,11 +1,12 @@
 import { cancellationSignal, log } from '@temporalio/activity';
 import type { Applied, Applier, ClaimedScope, Followed } from '../drivers/apply.ts';
 import { isPermanent, Misconfigured } from '../drivers/errors.ts';
-import type { Position, TableError, TableRef } from '../drivers/model.ts';
+import type { Position, TableError, TableOptions, TableRef } from '../drivers/model.ts';
 import type { RowCounts } from '../workflows/messages.ts';
 import type { StreamHeartbeat } from '../workflows/progress.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { slotName, sourceName } from './names.ts';
+import { keyOf } from './plan.ts';
 import { type Changed, type Pumping, pump, releaser } from './pump.ts';
 import { keptFrom } from './rollback.ts';
 
@@ -27,6 +28,8 @@ export type SliceInput = Sealed & {
   /** `alter`: a changed structure is brought to the copy where that is exact; `leave`: its table leaves the stream and waits. */
   readonly structures: 'alter' | 'leave';
   readonly leaving: readonly Leaving[];
+  /** Settings of tables that have some. */
+  readonly options?: readonly { readonly ref: TableRef; readonly options: TableOptions }[];
 };
 
 /** How a slice ended. Stored in history: add fields, never rename. */
@@ -118,6 +121,7 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
   const [followed, others] = [true, false].map((wanted) =>
     tables.filter(({ table }) => (table.key.length > 0 && table.kind !== 'view') === wanted),
   ) as [Followed[], Followed[]];
+  const options = new Map(input.options?.map((one) => [keyOf(one.ref), one.options]));
   const keyless = others.slice(0, 1000).map((table) => table.ref);
   const reached = (position: Position, goal: Position): boolean => source.reached(position, goal);
   const from = smallest(claim, reached);
@@ -129,7 +133,11 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
         slot: claim.slot,
         identity: claim.identity,
         from,
-        tables: followed.map((table) => ({ table: table.table, skip: skipped(claim, table, from) })),
+        tables: followed.map((table) => ({
+          table: table.table,
+          skip: skipped(claim, table, from),
+          options: options.get(keyOf(table.ref)) ?? {},
+        })),
         until: input.until,
       },
       state.stop,

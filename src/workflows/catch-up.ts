@@ -28,6 +28,9 @@ export async function catchUp(input: FullInput, state: LoadState, began: BeginAn
       seconds: CATCH_UP_SECONDS,
       structures: 'alter',
       leaving: [],
+      options: input.tables
+        .filter(({ options }) => Object.keys(options).length > 0)
+        .map(({ ref, options }) => ({ ref, options })),
     },
   ]);
   state.streamed = {

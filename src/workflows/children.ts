@@ -61,6 +61,8 @@ export type DeltaInput = {
   readonly structures: 'alter' | 'leave';
   /** Tables that users have paused, skipped or deselected: they leave the stream, if they are in it. */
   readonly leaving: readonly Leaving[];
+  /** Settings of tables that have some. */
+  readonly options?: readonly { readonly ref: TableRef; readonly options: TableOptions }[];
   /** Set by continue-as-new. */
   readonly before?: StreamTotals;
 };

@@ -73,7 +73,7 @@ function isTimeout(error: unknown): boolean {
 }
 
 function slice(input: DeltaInput): Promise<SliceAnswer> {
-  const { pipeline, run, main, structures, leaving, continuous } = input;
+  const { pipeline, run, main, structures, leaving, options, continuous } = input;
   return stream.captureSlice.executeWithOptions(
     { summary: continuous ? 'stream changes' : 'apply changes up to the end of the log' },
     [
@@ -88,6 +88,7 @@ function slice(input: DeltaInput): Promise<SliceAnswer> {
         seconds: continuous ? SLICE_SECONDS : WHOLE_SECONDS,
         structures,
         leaving,
+        ...(options ? { options } : {}),
       },
     ],
   );

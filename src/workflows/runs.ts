@@ -69,6 +69,9 @@ export function deltaInput(state: PipelineState, run: Run): DeltaInput {
     continuous: isContinuous(state, run),
     structures: run.operation === 'syncstruct' || policy === 'additive' ? 'alter' : 'leave',
     leaving: leavingTables(state),
+    options: selectedTables(state)
+      .filter(({ options }) => Object.keys(options).length > 0)
+      .map(({ schema, name, options }) => ({ ref: { schema, name }, options })),
   };
 }
 
