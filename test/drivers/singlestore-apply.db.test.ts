@@ -262,6 +262,7 @@ for (const name of PLACES) {
       log.update(0, '1', ['1', 'b', 'A'], [2]);
       log.update(0, '1', ['1', 'b', 'C'], [1]);
       log.insert(0, ['2', 'x', '\\N']);
+      log.commit();
       log.update(0, '2', ['2', 'y', '\\N'], [2]);
       log.update(0, '2', ['3', 'y', '\\N'], [1, 2]);
       log.commit();

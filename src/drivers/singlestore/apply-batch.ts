@@ -1,13 +1,13 @@
 import type { LogEvent } from '../changes.ts';
-import { endTransaction, foldChange, foldTruncate, newFold, type TableFold } from './fold.ts';
+import { endTransaction, foldChange, foldOfRest, foldTruncate, newFold, type TableFold } from './fold.ts';
 
 /** Source transactions on their way into one destination transaction, folded as they come. */
 export type Batch = {
   /** By table index. */
   readonly folds: (TableFold | undefined)[];
   readonly touched: number[];
-  /** Folds whose rows changed keys in the source transaction that goes on. */
-  readonly moved: Set<TableFold>;
+  /** Folds which remember keys of the source transaction that goes on. */
+  readonly open: Set<TableFold>;
   changes: number;
   bytes: number;
   transactions: number;
@@ -26,7 +26,7 @@ export function newBatch(tables: number, rest?: Batch): Batch {
   const batch: Batch = {
     folds: new Array<TableFold | undefined>(tables).fill(undefined),
     touched: [],
-    moved: new Set(),
+    open: new Set(),
     changes: 0,
     bytes: 0,
     transactions: 0,
@@ -34,10 +34,11 @@ export function newBatch(tables: number, rest?: Batch): Batch {
   if (!rest) return batch;
   for (const index of rest.touched) {
     const before = rest.folds[index];
-    if (before === undefined || before.moved === null) continue;
-    const fold = foldOf(batch, index);
-    fold.moved = before.moved;
-    batch.moved.add(fold);
+    const fold = before === undefined ? null : foldOfRest(before);
+    if (fold === null) continue;
+    batch.folds[index] = fold;
+    batch.touched.push(index);
+    batch.open.add(fold);
   }
   return batch;
 }
@@ -50,7 +51,7 @@ export function foldEvent(batch: Batch, event: LogEvent): number {
     case 'delete': {
       const fold = batch.folds[event.table] ?? foldOf(batch, event.table);
       foldChange(fold, event);
-      if (event.oldKey !== null) batch.moved.add(fold);
+      if (event.kind === 'insert' || event.oldKey !== null) batch.open.add(fold);
       batch.changes++;
       batch.bytes += bytesOf(event);
       return event.table;
@@ -67,9 +68,9 @@ export function foldEvent(batch: Batch, event: LogEvent): number {
 /** The source transaction has ended. */
 export function endOfTransaction(batch: Batch): void {
   batch.transactions++;
-  if (batch.moved.size === 0) return;
-  for (const fold of batch.moved) endTransaction(fold);
-  batch.moved.clear();
+  if (batch.open.size === 0) return;
+  for (const fold of batch.open) endTransaction(fold);
+  batch.open.clear();
 }
 
 /** Whether it is time to write. */

@@ -20,24 +20,27 @@ export type TableFold = {
   /** The table was emptied before all that `states` says. */
   emptied: boolean;
   /**
-   * Keys that rows have moved to in the current source transaction; null: none; 'many': too many to remember. With a deferrable key two rows may share
-   * a key until the transaction ends, and the log does not say which of them a later change is about.
+   * Keys that rows have come to in the source transaction that goes on, by a change of key or an insert; null: none. With a deferrable key two rows may
+   * share a key until the transaction ends, and the log does not say which of them a later delete is about. Many keys become bits of their
+   * hashes: then a few others are taken for them, and read again for nothing.
    */
-  moved: Set<string> | 'many' | null;
+  came: Set<string> | Uint32Array | null;
+  /** More such keys, of inserts: most transactions never ask for them. */
+  readonly inserts: string[];
   inserted: number;
   updated: number;
   deleted: number;
 };
 
-/** Beyond this a set of keys would cost more memory than rereading them is worth. */
-const MOST_MOVED = 100_000;
+/** Beyond this keys cost too much memory. */
+const MOST_CAME = 100_000;
 
 const TAB = 9;
 const NEWLINE = 10;
 
 /** A table without changes. */
 export function newFold(): TableFold {
-  return { states: new Map(), emptied: false, moved: null, inserted: 0, updated: 0, deleted: 0 };
+  return { states: new Map(), emptied: false, came: null, inserts: [], inserted: 0, updated: 0, deleted: 0 };
 }
 
 /** Takes one change. The change object itself becomes the state of its key, so its bytes must stay until the fold is written. */
@@ -49,8 +52,10 @@ export function foldChange(fold: TableFold, change: RowChange): void {
     leave(fold, key);
     return;
   }
-  if (change.kind === 'insert') fold.inserted++;
-  else fold.updated++;
+  if (change.kind === 'insert') {
+    fold.inserted++;
+    if (fold.inserts.push(key) > MOST_CAME) settleInserts(fold);
+  } else fold.updated++;
   if (change.oldKey !== null && change.oldKey !== key) {
     const before = stateOf(fold, change.oldKey);
     const certain = leave(fold, change.oldKey);
@@ -76,12 +81,19 @@ export function foldChange(fold: TableFold, change: RowChange): void {
 export function foldTruncate(fold: TableFold): void {
   fold.states.clear();
   fold.emptied = true;
-  fold.moved = null;
+  endTransaction(fold);
 }
 
-/** A source transaction has ended. */
+/** A source transaction has ended: each key has one row again. */
 export function endTransaction(fold: TableFold): void {
-  fold.moved = null;
+  fold.came = null;
+  fold.inserts.length = 0;
+}
+
+/** The table's changes in the rest of a source transaction that is written in parts. */
+export function foldOfRest(before: TableFold): TableFold | null {
+  settleInserts(before);
+  return before.came === null ? null : { ...newFold(), came: before.came };
 }
 
 /** Whether a write has anything to do. */
@@ -96,17 +108,49 @@ function stateOf(fold: TableFold, key: string): State | undefined {
 
 /** The row under a key goes away; false: it may have been another row than the one that stays there. */
 function leave(fold: TableFold, key: string): boolean {
-  const certain = fold.moved === null || (fold.moved !== 'many' && !fold.moved.has(key));
+  settleInserts(fold);
+  const certain = fold.came === null || !(fold.came instanceof Set ? fold.came.has(key) : hasBits(fold.came, key));
   if (certain && fold.emptied) fold.states.delete(key);
   else fold.states.set(key, certain ? 'gone' : 'reread');
   return certain;
 }
 
 function arrive(fold: TableFold, key: string): void {
-  if (fold.moved === 'many') return;
-  fold.moved ??= new Set();
-  fold.moved.add(key);
-  if (fold.moved.size > MOST_MOVED) fold.moved = 'many';
+  fold.came ??= new Set();
+  if (!(fold.came instanceof Set)) {
+    setBits(fold.came, key);
+    return;
+  }
+  fold.came.add(key);
+  if (fold.came.size <= MOST_CAME) return;
+  const bits = new Uint32Array(2 ** (BITS - 5));
+  for (const one of fold.came) setBits(bits, one);
+  fold.came = bits;
+}
+
+/** Hashes are numbers of so many bits: 4 MB, in which a key is taken for one of a million others once in 300 times. */
+const BITS = 25;
+
+function setBits(bits: Uint32Array, key: string): void {
+  for (const bit of hashesOf(key)) bits[bit >>> 5] = (bits[bit >>> 5] as number) | (1 << (bit & 31));
+}
+
+function hasBits(bits: Uint32Array, key: string): boolean {
+  return hashesOf(key).every((bit) => ((bits[bit >>> 5] as number) & (1 << (bit & 31))) !== 0);
+}
+
+/** Two halves of one FNV-1a, mixed: keys are mostly numbers in a row. */
+function hashesOf(key: string): readonly [number, number] {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  const mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  const again = Math.imul(hash ^ (hash >>> 13) ^ 0x9e3779b9, 0xc2b2ae35);
+  return [(mixed ^ (mixed >>> 13)) >>> (32 - BITS), (again ^ (again >>> 16)) >>> (32 - BITS)];
+}
+
+function settleInserts(fold: TableFold): void {
+  for (const key of fold.inserts) arrive(fold, key);
+  fold.inserts.length = 0;
 }
 
 /** `top` where it knows a column, `base` elsewhere; what neither knows stays missing. */
