@@ -8,6 +8,7 @@ import type {
   Restructure,
   RollBack,
 } from './apply.ts';
+import type { Check, Checked } from './check.ts';
 import type { Batch, ChunkRead, Finding, Params, Position, Table, TableError, TableRef } from './model.ts';
 import type { Start } from './source.ts';
 
@@ -77,12 +78,14 @@ export type TableState = 'new' | 'loading' | 'loaded' | 'consistent' | 'paused' 
 export type RunTable = {
   readonly ref: TableRef;
   readonly target: Target;
-  readonly state: 'loading' | 'loaded' | 'failed' | 'skipped';
+  readonly state: 'loading' | 'loaded' | 'failed' | 'skipped' | 'checked';
   readonly rows: number;
   readonly bytes: number;
   readonly startedAt: string | null;
   readonly endedAt: string | null;
   readonly error: TableError | null;
+  /** Of a validation. */
+  readonly check?: Checked;
 };
 
 /** A scope's checkpoint row (EXACTNESS.md §1). */
@@ -214,6 +217,26 @@ export interface Destination extends AsyncDisposable {
 
   /** Takes tables out of a scope (`paused`, `skipped`, `reload` with its reason): their copies stay as they are. Guarded by the claim. */
   leave(claim: ClaimedScope, tables: readonly LeavingTable[]): Promise<void>;
+
+  /** Compares a live copy of a followed table with its source. `name` (`[0-9a-z]{1,12}`) tells the tables of this attempt from others'. */
+  check(table: Followed, name: string): Check;
+
+  /** Removes what checks of a pipeline's tables have left; nothing when there is nothing. */
+  dropChecks(database: string, pipeline: string): Promise<void>;
+
+  /** How many keys of these tables wait for the main stream to read them from the source again. */
+  waiting(database: string, ids: readonly TableId[]): Promise<number>;
+
+  /** Stores a table's share in a validation, for `GET runs/{n}`. `place`: where it is or would be. */
+  recordCheck(
+    pipeline: string,
+    run: number,
+    place: { readonly ref: TableRef; readonly target: Target },
+    outcome: { readonly startedAt: Date } & (
+      | { readonly check: Checked }
+      | { readonly state: 'failed' | 'skipped'; readonly error: TableError }
+    ),
+  ): Promise<void>;
 
   /** Tables of a pipeline as the control tables know them; [] when there are none. */
   tables(database: string, pipeline: string): Promise<TableRecord[]>;

@@ -89,6 +89,12 @@ export interface Source extends AsyncDisposable {
     signal: AbortSignal,
   ): AsyncGenerator<Batch, ChunkRead, undefined>;
 
+  /**
+   * Rows by key as they are now, as load text like `read`. Keys as in `RowChange.key`; keys without a row are absent from the answer. Throws
+   * `StructureChanged` when the table is no longer what `table` describes.
+   */
+  reread(table: Table, keys: readonly string[], signal: AbortSignal): AsyncGenerator<Batch, ChunkRead, undefined>;
+
   /** Opens a reader of the log; undefined where the source captures no changes by log. */
   readonly capture?: (request: CaptureRequest, signal: AbortSignal) => Promise<Capture>;
 

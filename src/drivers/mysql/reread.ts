@@ -19,12 +19,12 @@ const KEYS_AT_ONCE = 1_000;
 /** Statements stay below the smallest `max_allowed_packet` that servers come with. */
 const STATEMENT_BYTES = 1_048_576;
 
-/** Rows by key, seen by a snapshot that contains everything up to `from` (EXACTNESS.md §6). */
+/** Rows by key, seen by a snapshot that contains everything up to `from` (EXACTNESS.md §6); null: as they are now. */
 export async function* rereadKeys(
   pool: Pool,
   table: Table,
   keys: readonly string[],
-  from: RereadFrom,
+  from: RereadFrom | null,
   refuse: boolean,
   signal: AbortSignal,
 ): AsyncGenerator<Batch, ChunkRead, undefined> {
@@ -35,8 +35,8 @@ export async function* rereadKeys(
     const connection = await pool.take(signal);
     let whole = false;
     try {
-      const locking = await reach(connection, from, signal);
-      const sql = `${chunkSelect(table, keyCondition(table, part), EVERYTHING)}${locking ? lockClause(from) : ''}`;
+      const lock = from && (await reach(connection, from, signal)) ? lockClause(from) : '';
+      const sql = `${chunkSelect(table, keyCondition(table, part), EVERYTHING)}${lock}`;
       const fields = rowFields(table);
       const filter = createFilter(table, wanted);
       const name = `${table.ref.schema}.${table.ref.name}`;

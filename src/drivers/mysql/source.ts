@@ -13,6 +13,7 @@ import { createPool } from './pool.ts';
 import { decodePosition, encodePosition, identity, settledStart, writtenEnd } from './position.ts';
 import { preflight } from './preflight.ts';
 import { readChunk } from './read.ts';
+import { rereadKeys } from './reread.ts';
 import { splitTable } from './split.ts';
 
 /** MySQL 5.1+ and MariaDB. Parameters: docs/sources/mysql.md. */
@@ -82,6 +83,8 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
       signal: AbortSignal,
     ): AsyncGenerator<Batch, ChunkRead, undefined> =>
       readChunk(pool, table, where, range, options.onUnrepresentable === 'error', signal),
+
+    reread: (table, keys, signal) => rereadKeys(pool, table, keys, null, options.onUnrepresentable === 'error', signal),
 
     ...(options.capture === 'log' && {
       capture: (request: CaptureRequest, signal: AbortSignal) =>

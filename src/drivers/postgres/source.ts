@@ -13,6 +13,7 @@ import { begin, dropSlot, identityOf, slotsOf, writtenEnd } from './position.ts'
 import { check } from './preflight.ts';
 import { unpublish } from './publication.ts';
 import { readRange } from './read.ts';
+import { rereadRows } from './reread.ts';
 import { splitTable } from './split.ts';
 import { quoteTable } from './sql.ts';
 import { describeTable, openKeys } from './table.ts';
@@ -92,6 +93,8 @@ export const open: OpenSource = async (params, signal) => {
       const relation = await relationOf(table);
       return yield* readRange(server, { table, relation, where, range, refuse }, aborted);
     },
+
+    reread: (table, keys, aborted) => rereadRows(server, table, keys, new Set(), refuse, aborted),
 
     ...(capture
       ? {

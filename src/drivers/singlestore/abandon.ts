@@ -8,6 +8,7 @@ import { derivedPrefix, oldName, shadowName, tableId } from './names.ts';
 import { promote } from './promote.ts';
 import { sql, table } from './sql.ts';
 import { type Registered, readTables, tableNames } from './tables.ts';
+import { dropChecks } from './validate.ts';
 
 /** Marks a table of a run as failed (contract: `Destination.fail`). A promotion that was begun is finished first. */
 export async function fail(
@@ -53,6 +54,7 @@ export async function fail(
 
 /** Gives up what a run has planned and not promoted (contract: `Destination.abandon`). Refused once a promotion has begun to rename. */
 export async function abandon(session: Session, database: string, pipeline: string, runNumber: number): Promise<void> {
+  await dropChecks(session, database, pipeline);
   const mine = (await ofPipeline(session, database, pipeline)).filter(
     (row) => row.run === runNumber && row.loadState !== '',
   );

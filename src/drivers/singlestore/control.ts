@@ -166,6 +166,8 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       error_class: 'word',
       error_message: 'long',
       error_action: 'long',
+      // What a validation found; '' for loads.
+      checked: 'long',
     },
     key: ['pipeline', 'run', 'table_id'],
     shard: ['pipeline', 'run', 'table_id'],

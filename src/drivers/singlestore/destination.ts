@@ -16,10 +16,11 @@ import { addPoint, readPoints, rollBack } from './points.ts';
 import { closePool, createPool, type Pool, withSession } from './pool.ts';
 import { preflight } from './preflight.ts';
 import { journal, promote } from './promote.ts';
-import { readRecords, readRun } from './records.ts';
+import { readRecords, readRun, recordCheck } from './records.ts';
 import { restructure } from './restructure.ts';
 import { createScope, dropScope, readScopes } from './scopes.ts';
 import { seal } from './seal.ts';
+import { countWaiting, dropChecks, openCheck } from './validate.ts';
 
 /** Opens SingleStore, or MariaDB/MySQL in its place. */
 export const open: OpenDestination = (params, signal) => openObserved(params, signal);
@@ -78,6 +79,11 @@ function assemble(pool: Pool, server: Destination['server'], onRowError: OnRowEr
     addPoint: (claim, point) => use((session) => addPoint(session, claim, point)),
     points: (database, pipeline, scope) => use((session) => readPoints(session, database, pipeline, scope)),
     rollBack: (request) => rollBack(pool, request),
+    check: (table, name) => openCheck(pool, table, name),
+    dropChecks: (database, pipeline) => use((session) => dropChecks(session, database, pipeline)),
+    waiting: (database, ids) => use((session) => countWaiting(session, database, ids)),
+    recordCheck: (pipeline, run, place, outcome) =>
+      use((session) => recordCheck(session, pipeline, run, place, outcome)),
     tables: (database, pipeline) => use((session) => readRecords(session, database, pipeline)),
     runTables: (database, pipeline, run) => use((session) => readRun(session, database, pipeline, run)),
     remove: (database, pipeline) => use((session) => remove(session, database, pipeline)),

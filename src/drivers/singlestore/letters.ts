@@ -84,7 +84,7 @@ export function letterStatements(
     if (known) {
       const settled = [...known].filter((key) => !fresh?.has(key) && (fold.emptied || fold.states.has(key)));
       if (settled.length > 0)
-        statements.push(sql`delete from ${at} where [table_id] = ${id} and [row_key] in (${settled.map(nameOf)})`);
+        statements.push(sql`delete from ${at} where [table_id] = ${id} and [row_key] in (${settled.map(rowKey)})`);
       for (const key of settled) setOf(letters.gone, index).add(key);
     }
     if (!fresh) continue;
@@ -92,7 +92,7 @@ export function letterStatements(
     statements.push(
       ...inserts(
         sql`replace into ${at} ([table_id], [row_key], [key_text], [letter], [reason], [position], [recorded_at])`,
-        [...fresh].map(([key, letter]) => [id, nameOf(key), key, letter.row, letter.reason, position, when]),
+        [...fresh].map(([key, letter]) => [id, rowKey(key), key, letter.row, letter.reason, position, when]),
       ),
     );
   }
@@ -123,8 +123,8 @@ export function isRefusal(error: unknown): error is Error {
   return error instanceof Error && refusals.has(error);
 }
 
-/** Keys may be long and hold any byte. */
-function nameOf(key: string): string {
+/** What a key is called in the control tables: keys may be long and hold any byte. */
+export function rowKey(key: string): string {
   return createHash('sha256').update(key, 'latin1').digest('hex');
 }
 

@@ -1,6 +1,8 @@
-import type { RunTable, TableRecord, TableState } from '../destination.ts';
-import { rows, type Session } from './connection.ts';
-import { isMissing, readTime } from './control.ts';
+import type { Checked } from '../check.ts';
+import type { Destination, RunTable, TableRecord, TableState } from '../destination.ts';
+import { rows, run, type Session } from './connection.ts';
+import { isMissing, now, readTime } from './control.ts';
+import { tableId } from './names.ts';
 import { sql, table } from './sql.ts';
 import { readCounts, readError } from './tables.ts';
 
@@ -60,9 +62,29 @@ export async function readRun(
       startedAt: readTime(row['started_at'] ?? null),
       endedAt: readTime(row['ended_at'] ?? null),
       error: readError(row),
+      ...(row['checked'] ? { check: JSON.parse(String(row['checked'])) as Checked } : {}),
     }));
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;
   }
+}
+
+/** Stores a table's share in a validation (contract: `Destination.recordCheck`). A later share of the same run takes the place of an earlier one. */
+export async function recordCheck(
+  session: Session,
+  pipeline: string,
+  runNumber: number,
+  { ref, target }: Parameters<Destination['recordCheck']>[2],
+  outcome: Parameters<Destination['recordCheck']>[3],
+): Promise<void> {
+  const done = 'check' in outcome;
+  const { class: name, message, action } = done ? { class: '', message: '', action: '' } : outcome.error;
+  const state = done ? 'checked' : outcome.state;
+  const [count, found] = done ? [outcome.check.checked, JSON.stringify(outcome.check)] : [0, ''];
+  const began = outcome.startedAt.toISOString().replace('T', ' ').replace('Z', '000');
+  await run(
+    session,
+    sql`replace into ${table(target.database, '_flow_runs')} ([pipeline], [run], [table_id], [source_schema], [source_name], [target_table], [state], [rows_total], [started_at], [ended_at], [error_class], [error_message], [error_action], [checked]) values (${pipeline}, ${runNumber}, ${tableId(pipeline, ref)}, ${ref.schema}, ${ref.name}, ${target.table}, ${state}, ${count}, ${began}, ${now()}, ${name}, ${message}, ${action}, ${found})`,
+  );
 }
