@@ -1,9 +1,10 @@
-// npm run demo: private databases, the product, a sample database, the documented calls, a comparison by content. Stays
-// up until Ctrl-C; `--exit` ends after the comparison, `--rows N` sets the size of the large table, `--only postgres` or
+// npm run demo: private databases, the product, a sample database, the documented calls, changes that are followed, a comparison by content.
+// Stays up until Ctrl-C; `--exit` ends after the comparison, `--rows N` sets the size of the large table, `--only postgres` or
 // `--only mysql` copies one source.
 import { parseArgs } from 'node:util';
 import type { Comparison } from './compare.ts';
 import { apiClient } from './demo/api-client.ts';
+import { followChanges } from './demo/changes.ts';
 import { type CopyResult, configureAndExtract, type DemoPipeline, grouped, verify } from './demo/pipeline.ts';
 import { type Product, startProduct } from './demo/product.ts';
 import { loadMysql, loadPostgres, sampleDatabase } from './demo/sample-load.ts';
@@ -26,7 +27,7 @@ process.once('disconnect', () => void end(130));
 run().then(
   (equal) => {
     if (flags.exit) return end(equal ? 0 : 1);
-    say('\nEverything stays up. Ctrl-C stops it and leaves nothing behind.');
+    say('\nEverything stays up, and changes of the sources are followed. Ctrl-C stops it and leaves nothing behind.');
   },
   (error: unknown) => {
     if (!ending) console.error(`\nThe demo could not go on: ${error instanceof Error ? error.message : String(error)}`);
@@ -85,7 +86,9 @@ async function run(): Promise<boolean> {
     if (flags.only !== undefined && flags.only !== pipeline.kind) continue;
     say(`\n== ${pipeline.title}: ${product.url}${base}`);
     if (base.startsWith('/pipelines')) await createPipeline(product.url, 'shop');
-    const copy = await configureAndExtract(apiClient(product.url + base, say), pipeline, say);
+    const api = apiClient(product.url + base, say);
+    const copy = await configureAndExtract(api, pipeline, say);
+    await followChanges(api, pipeline, say);
     say('Comparing every table with its source, cell by cell ...');
     summary.push({ pipeline, copy, comparisons: await verify(pipeline, say) });
   }

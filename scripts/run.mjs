@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // The one script that must run before anything is installed: plain JavaScript for Node 20 and later, no dependencies.
-// node scripts/run.mjs demo|test|bench|chaos [arguments] installs what package-lock.json names and goes on with the pinned Node.
+// node scripts/run.mjs demo|test|bench|chaos|chaos-streams [arguments] installs what package-lock.json names and goes on with the pinned Node.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,9 +9,13 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const [task, ...rest] = process.argv.slice(2);
 
-const program = { demo: 'scripts/demo.ts', test: 'scripts/test.ts', bench: 'bench/main.ts', chaos: 'scripts/chaos.ts' }[
-  task ?? ''
-];
+const program = {
+  demo: 'scripts/demo.ts',
+  test: 'scripts/test.ts',
+  bench: 'bench/main.ts',
+  chaos: 'scripts/chaos.ts',
+  'chaos-streams': 'scripts/chaos-streams.ts',
+}[task ?? ''];
 
 if (program === undefined) fail(`unknown task ${task}`);
 if (Number(process.versions.node.split('.')[0]) < 20)
