@@ -9,7 +9,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { bundleWorkflowCode } from '@temporalio/worker';
-import { queries, queues, type Run, updates } from '../src/workflows/messages.ts';
+import {
+  type PipelineOverview,
+  queries,
+  queues,
+  type RequestAnswer,
+  type Run,
+  updates,
+} from '../src/workflows/messages.ts';
 import { fakeActivities, newWorld, type World } from '../test/fakes/activities.ts';
 import { type Harness, startHarness, startPipeline, until } from '../test/workflows/harness.ts';
 import { startTemporal } from './servers/temporal.ts';
@@ -27,6 +34,20 @@ const ended = (handle: Pipeline) =>
     ([last]) => last?.endedAt !== null,
     120_000,
   );
+
+const overview = (handle: Pipeline) => handle.query<PipelineOverview>(queries.overview);
+const runEnded = (handle: Pipeline, id: number) =>
+  until(
+    async () => (await handle.query<readonly Run[]>(queries.runs)).find((run) => run.id === id),
+    (run) => run?.endedAt != null,
+    120_000,
+  );
+async function requested(handle: Pipeline, operation: string, to?: { point: number }): Promise<number> {
+  const argument = { operation, ...(to ? { to } : {}) };
+  const answer = await handle.executeUpdate<RequestAnswer, [unknown]>(updates.request, { args: [argument] });
+  if (!answer.accepted) throw new Error(`${operation}: ${answer.text}`);
+  return answer.run.id;
+}
 
 const scenarios: Record<string, Scenario> = {
   'full-three-tables': async ({ client }, world) => {
@@ -97,6 +118,89 @@ const scenarios: Record<string, Scenario> = {
     }
     return [{ name: 'pipeline-two-fulls', workflowId: 'pipeline/twice' }];
   },
+  'pipeline-streams': async ({ client }, world) => {
+    world.captures = true;
+    const handle = await startPipeline(client, 'streams', ['a', 'b']);
+    await full(handle);
+    await runEnded(handle, 1);
+    await runEnded(handle, await requested(handle, 'delta'));
+    const auto = { type: 'auto', duration: null, offset: '0d00h00m', weekFlags: null };
+    await handle.executeUpdate(updates.setSchedule, { args: [{ schedule: auto }] });
+    const stream = await until(
+      () => overview(handle),
+      ({ current }) => current.stream !== null,
+    );
+    await until(
+      async () => world.calls,
+      (calls) => calls.includes('slice 1 forever'),
+    );
+    const c = { table: { database: 'shop', schema: 'public', name: 'c' }, select: true, options: {} };
+    await handle.executeUpdate(updates.setTable, { args: [c] });
+    const added = await requested(handle, 'syncnew');
+    await runEnded(handle, added);
+    const table = { schema: 'public', name: 'a' };
+    await handle.executeUpdate(updates.tableAction, { args: [{ table, action: 'pause' }] });
+    await handle.executeUpdate(updates.tableAction, { args: [{ table, action: 'resume' }] });
+    await runEnded(handle, await requested(handle, 'syncnew'));
+    const back = await requested(handle, 'rollback', { point: 3 });
+    await runEnded(handle, back);
+    await until(
+      () => overview(handle),
+      ({ current }) => (current.stream?.id ?? 0) > back,
+    );
+    await nap(500);
+    await handle.executeUpdate(updates.setScheduler, { args: [{ on: false }] });
+    await until(
+      () => overview(handle),
+      ({ current }) => current.stream === null,
+    );
+    return [
+      { name: 'pipeline-streams', workflowId: 'pipeline/streams' },
+      { name: 'full-caught-up', workflowId: 'pipeline/streams/full/1' },
+      { name: 'delta-once', workflowId: 'pipeline/streams/delta/2' },
+      { name: 'delta-continuous', workflowId: `pipeline/streams/delta/${stream.current.stream?.id}` },
+      { name: 'syncnew-handed-over', workflowId: `pipeline/streams/syncnew/${added}` },
+      { name: 'rollback', workflowId: `pipeline/streams/rollback/${back}` },
+    ];
+  },
+  'pipeline-periodic': async ({ client }, world) => {
+    world.captures = true;
+    const handle = await startPipeline(client, 'periodic', ['a']);
+    await full(handle);
+    await runEnded(handle, 1);
+    const everySecond = { type: 'periodic', duration: '0d00h00m01s', offset: '0d00h00m', weekFlags: null };
+    await handle.executeUpdate(updates.setSchedule, { args: [{ schedule: everySecond }] });
+    await runEnded(handle, 4);
+    await handle.executeUpdate(updates.setScheduler, { args: [{ on: false }] });
+    await nap(1500);
+    return [{ name: 'pipeline-periodic', workflowId: 'pipeline/periodic' }];
+  },
+  'pipeline-stream-turned-over': async ({ client }, world) => {
+    world.captures = true;
+    const handle = await startPipeline(client, 'flowing', ['a']);
+    const { runId } = await handle.describe();
+    await full(handle);
+    await runEnded(handle, 1);
+    const auto = { type: 'auto', duration: null, offset: '0d00h00m', weekFlags: null };
+    await handle.executeUpdate(updates.setSchedule, { args: [{ schedule: auto }] });
+    await until(
+      async () => world.calls,
+      (calls) => calls.includes('slice 1 forever'),
+    );
+    for (let n = 0; n < 1000; n++) await handle.executeUpdate(updates.setLicence, { args: [{ key: `k${n}` }] });
+    await until(
+      async () => (await handle.describe()).runId,
+      (id) => id !== runId,
+    );
+    await until(
+      () => overview(handle),
+      ({ current }) => current.stream !== null,
+    );
+    return [
+      { name: 'pipeline-stream-turned-over-before', workflowId: 'pipeline/flowing', runId },
+      { name: 'pipeline-stream-turned-over-after', workflowId: 'pipeline/flowing' },
+    ];
+  },
   'short-workflows': async ({ client }) => {
     const params = { host: 'h', port: '1', uid: 'u', pwd: 'sealed:x', type: 'rds.pgres' };
     const inputs: Record<string, unknown> = {
@@ -104,6 +208,7 @@ const scenarios: Record<string, Scenario> = {
       catalog: { source: params, destination: params, database: null, schema: null },
       report: { pipeline: 'p', destination: params, databases: ['d'] },
       removal: { pipeline: 'p', source: params, destination: params, databases: ['d'] },
+      rollbackPoints: { pipeline: 'p', source: params, destination: params, main: { scope: 1, databases: ['d'] } },
     };
     const recorded: Recorded[] = [];
     for (const [type, input] of Object.entries(inputs)) {
@@ -131,6 +236,7 @@ for (const name of chosen) {
     readCatalog: async () => ({ database: 'd', names: ['d'] }),
     readReport: async () => ({ tables: [], runTables: [] }),
     removePipeline: async () => ({ warnings: [] }),
+    readPoints: async () => ({ points: [], unreachableReason: null }),
   };
   const harness = await startHarness({ address: temporal.address, bundlePath }, { ...fakeActivities(world), ...quick });
   for (const one of (await scenarios[name]?.(harness, world)) ?? []) {
