@@ -185,7 +185,7 @@ async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {
       const split = options.skipInitial
         ? { ranges: [], replace: false }
         : await at('source', () => source.split(table, options.where, chunkBytes));
-      if (options.history)
+      if (options.history && source.capture === undefined)
         throw new UnsupportedValue('History mode needs change capture.', 'Unset `history` for this table.');
       const one = {
         pipeline: input.pipeline,
@@ -196,9 +196,10 @@ async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {
         table,
         ranges: split.ranges,
         replace: split.replace,
-        shape: shapeOf(table, split.replace, options.where),
+        shape: shapeOf(table, split.replace, options),
         adopt: options.adopt ?? false,
         skipInitial: options.skipInitial ?? false,
+        history: options.history ?? false,
         again: input.again,
       };
       const database = target.target.database;
@@ -240,8 +241,9 @@ async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {
 }
 
 /** A page range means other rows once the storage was rewritten; a key range does not. */
-function shapeOf(table: Table, replace: boolean, where: string | undefined): string {
-  return JSON.stringify([table.structure, replace ? table.storage : '', where ?? '']);
+function shapeOf(table: Table, replace: boolean, { where, history }: TableOptions): string {
+  const shape = [table.structure, replace ? table.storage : '', where ?? ''];
+  return JSON.stringify(history ? [...shape, 'history'] : shape);
 }
 
 /** Tables that an earlier run brought over and that still stand. */

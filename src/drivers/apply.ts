@@ -35,7 +35,13 @@ export type Followed = {
   readonly followFrom: Position | null;
   /** Up to here its rows may be newer than the stream; null: they are not. */
   readonly aheadUntil: Position | null;
-  readonly options: { readonly history: boolean };
+  /**
+   * Set when its copy keeps the versions of its rows (EXACTNESS.md §10). `since`: when its loaded rows began to count, as the destination writes times
+   * (UTC). Changes up to `until` belong to those rows and make no versions; null: none do.
+   */
+  readonly options: {
+    readonly history: { readonly since: string; readonly until: Position | 'all' | null } | null;
+  };
 };
 
 export type ApplyRequest = {

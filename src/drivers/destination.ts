@@ -34,6 +34,8 @@ export type TablePlan = {
   readonly adopt: boolean;
   /** Make table and position without rows (`skipInitial`): planned with no ranges. */
   readonly skipInitial: boolean;
+  /** Keep the versions of its rows (history mode, EXACTNESS.md §10). A copy that exists changes with its next load only. */
+  readonly history?: boolean;
   /** Begin anew although this run has planned the table before: load number + 1. */
   readonly again: boolean;
 };
@@ -56,6 +58,8 @@ export type ChunkClaim = {
   readonly chunk: number;
   readonly token: number;
   readonly range: string;
+  /** Since when the rows count, in a copy that keeps versions (UTC, as the destination writes times); null: it keeps none. */
+  readonly since: string | null;
 };
 
 /** A table planned by a run, as the destination's control tables know it. Times RFC 3339 UTC. Stored: add fields, never rename. */

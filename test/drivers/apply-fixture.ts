@@ -66,13 +66,15 @@ export function unpaddedCells(table: number, random: () => number): Cells {
 }
 
 /** Rows of a place as the log would write them: sorted lines. */
-export async function held(place: Place, database: string, name: string, table: Table): Promise<string[]> {
+export async function held(place: Place, database: string, name: string, table: Table, where = ''): Promise<string[]> {
   const cells = table.columns.map(({ name: of, type }) => {
     const quoted = `\`${of.replaceAll('`', '``')}\``;
     const text = type.kind === 'binary' || type.kind === 'blob' ? `hex(${quoted})` : `cast(${quoted} as char)`;
     return `${text} as \`${of.replaceAll('`', '``')}\``;
   });
-  const found = await place.query(`select ${cells.join(', ')} from \`${database}\`.\`${name.replaceAll('`', '``')}\``);
+  const found = await place.query(
+    `select ${cells.join(', ')} from \`${database}\`.\`${name.replaceAll('`', '``')}\`${where}`,
+  );
   return found.map((row) => table.columns.map((one) => asCell(row[one.name] ?? null, one)).join('\t')).sort();
 }
 
@@ -129,6 +131,7 @@ export async function copied(
     until = position('0'),
     promote = true,
     prefix = '',
+    history = false,
   } = {},
 ): Promise<Copy> {
   const tables = sources.map((table) => ({ ...table, ref: { ...table.ref, name: prefix + table.ref.name } }));
@@ -140,7 +143,7 @@ export async function copied(
     await destination.createScope(database, pipeline, scope);
   }
   for (const [index, table] of tables.entries()) {
-    const plan = planOf(databaseOf(index), table, { pipeline });
+    const plan = planOf(databaseOf(index), table, { pipeline, history });
     const made = await planned(destination, databaseOf(index), plan);
     const lines = rows[index] ?? [];
     for (const cells of lines) log.contents[index]?.set(log.keyOf(index, cells), cells);
@@ -175,7 +178,13 @@ export async function copied(
     },
     async expectEqual(expect) {
       for (const [index, table] of tables.entries()) {
-        const found = await held(place, databaseOf(index), table.ref.name, table);
+        const found = await held(
+          place,
+          databaseOf(index),
+          table.ref.name,
+          table,
+          history ? ' where _is_current = 1' : '',
+        );
         expect(found, wanted(log, index), table.ref.name);
       }
     },

@@ -73,12 +73,12 @@ describe('fold', () => {
       let batch = newBatch(1);
       for (const event of log.events('0' as never)) {
         foldEvent(batch, event);
-        if (event.kind === 'commit') endOfTransaction(batch);
+        if (event.kind === 'commit') endOfTransaction(batch, 0);
         // Also in the middle of a transaction: the next part goes on with it.
         if (random() > 0.05) continue;
         const fold = batch.folds[0];
         if (fold) write(rows, fold, log, again);
-        batch = newBatch(1, batch);
+        batch = newBatch(1, undefined, batch);
       }
       const fold = batch.folds[0];
       if (fold) write(rows, fold, log, again);
@@ -117,7 +117,7 @@ describe('fold', () => {
     const batch = newBatch(1);
     for (const one of changes) {
       foldEvent(batch, one);
-      endOfTransaction(batch);
+      endOfTransaction(batch, 0);
     }
     expect(shown(batch.folds[0] as TableFold)).toEqual({ 1: 'gone' });
     expect(shown(folded(change('delete', '1', ''), change('insert', '1', '1\tb')))).toEqual({ 1: '1,b ' });
@@ -174,9 +174,9 @@ describe('fold', () => {
           foldEvent(batch, event);
           if (i !== cut) return;
           flush();
-          batch = newBatch(1, batch);
+          batch = newBatch(1, undefined, batch);
         });
-        endOfTransaction(batch);
+        endOfTransaction(batch, 0);
         if (random() < 0.5) continue;
         flush();
         batch = newBatch(1);

@@ -50,7 +50,7 @@ describe('statements', () => {
   });
 
   test('the LOAD of a table with binary columns', () => {
-    const claim = { id: 'abc', load: 2, chunk: 7, token: 3, range: '' };
+    const claim = { id: 'abc', load: 2, chunk: 7, token: 3, range: '', since: null };
     const statement = loadStatement({ database: 'db', table: TABLE, replace: true }, claim);
     expect(statement).toBe(
       "/* flow abc 2 7 3 */ load data local infile 'flow.tsv' replace into table `db`.`_flow_abc_2_shadow` character set utf8mb4 " +

@@ -1,5 +1,6 @@
 import type { LogEvent } from '../changes.ts';
 import { endTransaction, foldChange, foldOfRest, foldTruncate, newFold, type TableFold } from './fold.ts';
+import { noteEmptied, noteState } from './trail.ts';
 
 /** Source transactions on their way into one destination transaction, folded as they come. */
 export type Batch = {
@@ -8,25 +9,39 @@ export type Batch = {
   readonly touched: number[];
   /** Folds which remember keys of the source transaction that goes on. */
   readonly open: Set<TableFold>;
+  /** Tables whose changes make versions, and how many of a key at most. */
+  readonly versions: Versions;
+  /** Commit times at the source of the transactions in it, ms. */
+  readonly times: number[];
+  /** Changes so far, those of earlier parts of the transaction included. */
+  events: number;
   changes: number;
   bytes: number;
   transactions: number;
 };
+
+/** Tables (by index) that keep versions, and how many of a key a batch brings at most. */
+export type Versions = { readonly tables: ReadonlySet<number>; readonly most: number };
 
 /** A batch is written when it holds so much. Larger ones fold better and cost memory and latency; measured in docs/destination.md. */
 const BATCH_BYTES = 16 * 1024 * 1024;
 const BATCH_CHANGES = 50_000;
 /** Each may need its staging table, and SingleStore takes 1,024 tables in a transaction (EXACTNESS.md §6). */
 const BATCH_TABLES = 440;
+const NONE: Versions = { tables: new Set(), most: 0 };
 /** What a change takes besides its bytes. */
 const CHANGE_BYTES = 128;
 
 /** An empty batch. `rest`: the source transaction of this one goes on in it. */
-export function newBatch(tables: number, rest?: Batch): Batch {
+export function newBatch(tables: number, versions: Versions = NONE, rest?: Batch): Batch {
   const batch: Batch = {
     folds: new Array<TableFold | undefined>(tables).fill(undefined),
     touched: [],
     open: new Set(),
+    versions,
+    times: [],
+    // What was read again has the number after the part's last.
+    events: rest ? rest.events + 1 : 0,
     changes: 0,
     bytes: 0,
     transactions: 0,
@@ -51,23 +66,34 @@ export function foldEvent(batch: Batch, event: LogEvent): number {
     case 'delete': {
       const fold = batch.folds[event.table] ?? foldOf(batch, event.table);
       foldChange(fold, event);
+      if (fold.trail !== null) {
+        const moment = { transaction: batch.transactions, event: batch.events };
+        if (event.oldKey !== null) noteState(fold, event.oldKey, moment, batch.versions.most);
+        noteState(fold, event.key, moment, batch.versions.most);
+      }
+      batch.events++;
       if (event.kind === 'insert' || event.oldKey !== null) batch.open.add(fold);
       batch.changes++;
       batch.bytes += bytesOf(event);
       return event.table;
     }
-    case 'truncate':
-      foldTruncate(foldOf(batch, event.table));
+    case 'truncate': {
+      const fold = foldOf(batch, event.table);
+      foldTruncate(fold);
+      noteEmptied(fold, { transaction: batch.transactions, event: batch.events }, batch.versions.most);
       batch.changes++;
+      batch.events++;
       return event.table;
+    }
     default:
       return -1;
   }
 }
 
-/** The source transaction has ended. */
-export function endOfTransaction(batch: Batch): void {
+/** The source transaction has ended; `at`: its commit time. */
+export function endOfTransaction(batch: Batch, at: number): void {
   batch.transactions++;
+  batch.times.push(at);
   if (batch.open.size === 0) return;
   for (const fold of batch.open) endTransaction(fold);
   batch.open.clear();
@@ -92,7 +118,7 @@ export function bytesOf(event: LogEvent): number {
 function foldOf(batch: Batch, index: number): TableFold {
   const present = batch.folds[index];
   if (present) return present;
-  const fold = newFold();
+  const fold = newFold(batch.versions.tables.has(index));
   batch.folds[index] = fold;
   batch.touched.push(index);
   return fold;

@@ -4,6 +4,7 @@ import { openClaimed } from './claim.ts';
 import { destroy, type Session } from './connection.ts';
 import { type Letters, newLetters, readLetters } from './letters.ts';
 import type { Pool } from './pool.ts';
+import type { Writing } from './stage.ts';
 
 /** One destination database in the hands of an applier. */
 export type Applied = {
@@ -22,6 +23,8 @@ export type Applied = {
   readonly letters: Letters;
   /** Tables that the open transaction has read again, with the position up to which they are ahead of the stream. */
   readonly reread: Map<number, Position>;
+  /** Tables whose versions of the open transaction wait for its commit time. */
+  readonly untimed: Map<number, Writing>;
   /** The table that is being written: a refusal is one of its rows'. */
   refused: number | null;
   /** Names of the tables that the open transaction has written; null: none is open. */
@@ -51,6 +54,7 @@ export async function openAll(
         refused: null,
         staged: new Set(),
         reread: new Map(),
+        untimed: new Map(),
         open: null,
       });
       await readLetters(session, database, tables, letters);
@@ -60,4 +64,9 @@ export async function openAll(
     for (const { session } of databases.values()) destroy(session);
     throw error;
   }
+}
+
+/** Waits for all, then throws the first failure: nothing goes on in the background after an error. */
+export async function all(work: readonly Promise<unknown>[]): Promise<void> {
+  for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
 }

@@ -2,6 +2,7 @@ import type { Batch, ChunkRead } from '../model.ts';
 import { recycled } from '../recycled.ts';
 import type { Row, TableFold } from './fold.ts';
 import { maskFields, type Writing } from './stage.ts';
+import type { Moment, Version } from './trail.ts';
 
 /** The lines of a fold's loads: states by key, as load text in pieces that are worth a write. */
 
@@ -60,6 +61,46 @@ export function partLines(
 /** Rows as they are, without number and masks. */
 export function rowLines(parts: readonly (readonly [string, Row])[]): AsyncGenerator<Batch, ChunkRead, undefined> {
   return gathered(plain(parts), parts.length);
+}
+
+/** Versions as lines of the copy, or of the stage if `writing` is given: number, masks, version columns, row. */
+export function versionLines(
+  versions: readonly Version[],
+  at: Clock,
+  writing: Writing | null,
+): AsyncGenerator<Batch, ChunkRead, undefined> {
+  return gathered(dated(versions, at, writing), versions.length);
+}
+
+/** Keys as lines of the stage, with what ends their rows. */
+export function endLines(
+  ends: readonly { readonly key: string; readonly step: Moment }[],
+  at: Clock,
+): AsyncGenerator<Batch, ChunkRead, undefined> {
+  return gathered(ended(ends, at), ends.length);
+}
+
+/** Time and number of a batch's transactions, as text. */
+export type Clock = (moment: Moment) => { readonly time: string; readonly ordinal: number };
+
+function* dated(versions: readonly Version[], at: Clock, writing: Writing | null): Generator<Line> {
+  for (let i = 0; i < versions.length; i++) {
+    const { row, step, end } = versions[i] as Version;
+    const from = at(step);
+    const to = end === null ? null : at(end);
+    const period = `${from.time}\t${to?.time ?? '\\N'}\t${to ? 0 : 1}\t${from.ordinal}\t${to?.ordinal ?? '\\N'}\t${step.event}\t`;
+    const staged = writing === null ? '' : `${i}\t${maskFields(writing, row.missing ?? [])}`;
+    yield { ...piece(staged + period), rows: 0 };
+    yield { data: row.data, from: row.from, to: row.to, rows: 1 };
+  }
+}
+
+function* ended(ends: readonly { readonly key: string; readonly step: Moment }[], at: Clock) {
+  for (let i = 0; i < ends.length; i++) {
+    const { key, step } = ends[i] as (typeof ends)[number];
+    const { time, ordinal } = at(step);
+    yield piece(`${i}\t${time}\t${ordinal}\t${step.event}\t${key}\n`);
+  }
 }
 
 type Line = Pick<Row, 'data' | 'from' | 'to'> & { readonly rows: 0 | 1 };

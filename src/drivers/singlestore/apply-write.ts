@@ -1,14 +1,25 @@
 import type { ClaimedScope } from '../apply.ts';
 import type { Capture } from '../changes.ts';
-import { DestinationRejected, StructureChanged } from '../errors.ts';
+import { DestinationRejected } from '../errors.ts';
 import type { Batch, ChunkRead, Position } from '../model.ts';
 import type { Applied } from './apply-database.ts';
-import { keyLines, partLines, rowLines, type Sorted, sorted, wholeKeys, wholeLines } from './apply-lines.ts';
+import {
+  type Clock,
+  keyLines,
+  partLines,
+  rowLines,
+  type Sorted,
+  sorted,
+  wholeKeys,
+  wholeLines,
+} from './apply-lines.ts';
+import { type Lines, load } from './apply-load.ts';
+import { writeVersions } from './apply-versions.ts';
 import { lost } from './claim.ts';
 import { rows, run, type Session } from './connection.ts';
-import { countedLoad, rejection } from './counted-load.ts';
 import { isEmpty, type TableFold } from './fold.ts';
-import { letterStatements, markRefusal, settleLetters } from './letters.ts';
+import { timeText } from './history.ts';
+import { letterStatements, settleLetters } from './letters.ts';
 import type { Pool } from './pool.ts';
 import { sql, table } from './sql.ts';
 import { ensureStages, type Writing } from './stage.ts';
@@ -18,6 +29,9 @@ export type Part = {
   readonly folds: readonly { readonly index: number; readonly writing: Writing; readonly fold: TableFold }[];
   /** Whole source transactions in it; null: parts of one that goes on. */
   readonly end: { readonly position: Position; readonly transactions: number } | null;
+  /** Commit times of its source transactions, ms, as far as they are known, and how many changes of the last one have come; for versions. */
+  readonly times: readonly number[];
+  readonly events: number;
   /** More statements of the same transaction. */
   readonly besides?: readonly string[];
 };
@@ -67,16 +81,23 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
     await fence(to, claim, part.end);
   }
   to.refused = null;
-  const again = new Map<number, { readonly writing: Writing; readonly keys: readonly string[] }>();
+  const again = new Map<number, Again>();
+  const clock = clockOf(to, part);
   for (const { index, writing, fold, states } of work) {
     to.refused = index;
-    const keys = await writeTable(session, writing, fold, states, means.signal);
-    if (keys.length > 0) again.set(index, { writing, keys });
+    if (fold.trail !== null && part.end === null) to.untimed.set(index, writing);
+    const keys =
+      fold.trail === null
+        ? await writeTable(session, writing, fold, states, means.signal)
+        : await writeVersions(session, writing, fold, clock, means.signal);
+    if (keys.length > 0) again.set(index, { writing, keys, versions: fold.trail !== null });
   }
   if (again.size > 0) {
-    for (const [index, { writing, keys }] of again) {
+    const last = clock({ transaction: Math.max(part.end?.transactions ?? 0, 1) - 1, event: 0 });
+    for (const [index, one] of again) {
       to.refused = index;
-      await reread(session, index, writing, keys, means);
+      const version = one.writing.versions?.loadReread(last.time, last.ordinal, part.events);
+      await reread(session, index, one, one.versions ? version : undefined, means);
     }
     // Taken after the rows were read: they can't be newer.
     const written = await means.written();
@@ -87,6 +108,7 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
     await run(session, statement);
   for (const statement of part.besides ?? []) await run(session, statement);
   if (part.end === null) return;
+  await setTimes(to, part.times);
   const marks = means.mark(database, part.end.position, to.reread);
   for (const statement of marks.statements) await run(session, statement);
   if (fenced) await moveTo(to, claim, part.end);
@@ -95,8 +117,28 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
   to.position = part.end.position;
   to.ordinal += part.end.transactions;
   to.reread.clear();
+  to.untimed.clear();
   settleLetters(to.letters);
   marks.settle();
+}
+
+/** Keys that have to be read from the source; `versions`: what is found becomes versions. */
+type Again = { readonly writing: Writing; readonly keys: readonly string[]; readonly versions: boolean };
+
+/** Stands for a commit time that is not known before the end of its transaction. */
+const UNKNOWN_TIME = '1970-01-01 00:00:00.000000';
+
+/** Numbers of source transactions go on from the checkpoint's; parts of one have the same. */
+function clockOf(to: Applied, { times }: Part): Clock {
+  const texts = times.map(timeText);
+  return ({ transaction }) => ({ time: texts[transaction] ?? UNKNOWN_TIME, ordinal: to.ordinal + 1 + transaction });
+}
+
+/** What earlier parts of the transaction have written gets its time. */
+async function setTimes({ session, untimed, ordinal }: Applied, [at]: readonly number[]): Promise<void> {
+  if (at === undefined) return;
+  for (const { versions } of untimed.values())
+    for (const statement of versions?.setTimes(timeText(at), ordinal + 1) ?? []) await run(session, statement);
 }
 
 /** The first statement of every transaction: it locks the checkpoint row, and another attempt's claim shows. */
@@ -162,8 +204,8 @@ async function writeTable(
 async function reread(
   session: Session,
   index: number,
-  writing: Writing,
-  keys: readonly string[],
+  { writing, keys }: Again,
+  version: string | undefined,
   { capture, signal }: Means,
 ): Promise<void> {
   async function* read(): AsyncGenerator<Batch, ChunkRead, undefined> {
@@ -174,7 +216,8 @@ async function reread(
     }
     return { rows: count, rules: [] };
   }
-  await loadRows(session, writing, () => keys, read, undefined, signal);
+  if (version !== undefined) await load(session, writing, version, read, undefined, signal);
+  else await loadRows(session, writing, () => keys, read, undefined, signal);
 }
 
 /** Whole rows go straight into the place. Where keys may be held equal, they must all be there afterwards, each under its own key. */
@@ -203,43 +246,11 @@ async function loadRows(
   await run(session, writing.emptyStage);
 }
 
-export type Lines = () => AsyncGenerator<Batch, ChunkRead, undefined>;
-
 /** Keys per statement at the source (EXACTNESS.md §6). */
 const REREAD_KEYS = 1000;
 
-export async function load(
-  session: Session,
-  { followed, loadRows: intoPlace, exact }: Writing,
-  statement: string,
-  lines: Lines,
-  rowsAgain: Lines | undefined,
-  signal: AbortSignal,
-): Promise<number> {
-  let refused: string | undefined;
-  const counted = {
-    statement,
-    table: followed.table,
-    replace: !exact || statement !== intoPlace,
-    filled: 'The copy',
-    refuse: (words: string) => {
-      refused = words;
-    },
-  };
-  try {
-    return (await countedLoad(session, counted, lines(), () => {}, signal)).rows;
-  } catch (error) {
-    if (refused === undefined) throw error;
-    if (error instanceof StructureChanged) {
-      if (statement === intoPlace) throw error;
-      // Another attempt has made its own.
-      throw new Error(`The staging table of ${followed.ref.schema}.${followed.ref.name} was replaced.`);
-    }
-    throw markRefusal(await rejection(followed.table, 'its changes', refused, rowsAgain, signal));
-  }
-}
-
-function needsStage({ exact }: Writing, { gone, reread: unknown, parts, whole }: Sorted): boolean {
+function needsStage({ exact, versions }: Writing, { gone, reread: unknown, parts, whole }: Sorted): boolean {
+  if (versions !== null) return true;
   return (exact && whole > 0) || gone.length > 0 || unknown.length > 0 || parts.length > 0;
 }
 

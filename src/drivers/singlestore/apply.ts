@@ -1,14 +1,15 @@
-import type { Applier, ApplyRequest, Applied as Counts, Followed } from '../apply.ts';
+import type { Applier, ApplyRequest, Applied as Counts } from '../apply.ts';
 import type { LogEvent } from '../changes.ts';
-import { UnsupportedValue } from '../errors.ts';
 import type { Position } from '../model.ts';
 import { createAhead } from './apply-ahead.ts';
 import { type Batch, bytesOf, endOfTransaction, foldEvent, isFull, isMuch, newBatch } from './apply-batch.ts';
-import { type Applied, openAll } from './apply-database.ts';
+import { type Applied, all, openAll } from './apply-database.ts';
 import { createStream } from './apply-stream.ts';
 import type { Means, OnRowError } from './apply-write.ts';
+import { createBaseline } from './baseline.ts';
 import { destroy } from './connection.ts';
 import type { TableFold } from './fold.ts';
+import { checkKey } from './followed.ts';
 import { writeAccepted } from './park.ts';
 import type { Pool } from './pool.ts';
 import { explain } from './rejects.ts';
@@ -18,6 +19,9 @@ import { writingOf } from './stage.ts';
 /** Whatever comes, all databases get their position at least so often. */
 const IDLE_MS = 10_000;
 
+/** What a connection's parameters say of applying. */
+export type Rules = { readonly onRowError: OnRowError; readonly maxVersions: number };
+
 /** Events of a source transaction whose end has not come yet. */
 type Tail = { readonly events: readonly LogEvent[]; readonly from: number };
 
@@ -25,7 +29,7 @@ type Tail = { readonly events: readonly LogEvent[]; readonly from: number };
  * Begins to apply a claimed scope (contract: `Destination.apply`). Events wait until their source transaction is whole and are folded then, so that
  * a batch can be written at any time; a transaction that is too large to wait for is written in parts inside one destination transaction.
  */
-export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRowError): Promise<Applier> {
+export async function apply(pool: Pool, request: ApplyRequest, { onRowError, maxVersions }: Rules): Promise<Applier> {
   const { claim, tables, signal } = request;
   signal.throwIfAborted();
   const counts = request.tables.map(() => ({ inserted: 0, updated: 0, deleted: 0, parked: 0 }));
@@ -36,12 +40,14 @@ export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRow
   const writings = tables.map((followed) => writingOf(pool.dialect, followed));
   const databaseOfTable = tables.map(({ target }) => databases.get(target.database) as Applied);
   const ahead = createAhead(tables, request.reached);
+  const baseline = createBaseline(tables, (name) => (databases.get(name) as Applied).position, request.reached);
+  const versions = { tables: baseline.versions, most: maxVersions };
   const stream = createStream([...databases.values()], request.reached);
   const { capture, written } = request;
   const means: Means = { pool, claim, capture, written, signal, onRowError, mark: ahead.mark };
   let flushedAt = Date.now();
 
-  let batch = newBatch(tables.length);
+  let batch = newBatch(tables.length, versions);
   let tail: Tail[] = [];
   let tailChanges = 0;
   let tailBytes = 0;
@@ -70,10 +76,11 @@ export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRow
   /** Keys that wait to be read again come first: nothing that follows is older than what they are read as. */
   async function readAgain(to: Applied) {
     for (;;) {
-      const waiting = await readWaiting(to, tables, writings);
+      const waiting = await readWaiting(to, tables, writings, baseline.versions);
       if (waiting.length === 0) return;
-      const end = { position: to.position, transactions: 0 };
-      await writeAccepted(to, { folds: waiting, end, besides: waiting.map(({ statement }) => statement) }, means);
+      const end = { position: to.position, transactions: 1 };
+      const besides = waiting.map(({ statement }) => statement);
+      await writeAccepted(to, { folds: waiting, end, times: [Date.now()], events: 1, besides }, means);
     }
   }
 
@@ -87,12 +94,12 @@ export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRow
         const fold = closing.folds[index];
         const one = writings[index];
         if (!fold || !one) throw new Error(`There is no table ${index}.`);
-        if (one.followed.table.key.length === 0) throw keyless(one.followed);
+        checkKey(one.followed);
         return { index, writing: one, fold };
       });
       const end = ends ? { position, transactions: closing.transactions } : null;
       work.push(
-        writeAccepted(to, { folds, end }, means).then(
+        writeAccepted(to, { folds, end, times: closing.times, events: closing.events }, means).then(
           () => {
             if (end) stream.moved(to, mark);
           },
@@ -129,7 +136,7 @@ export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRow
   async function close(ends: boolean) {
     const closing = batch;
     const { position, mark, at } = stream.now;
-    batch = newBatch(tables.length, ends ? undefined : closing);
+    batch = newBatch(tables.length, versions, ends ? undefined : closing);
     await writing;
     check();
     writing = write(closing, ends, position, mark, closing.transactions > 0 ? at : null).catch(fail);
@@ -160,22 +167,32 @@ export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRow
     }
     if (!isMuch(tailChanges, tailBytes)) return;
     if (batch.transactions > 0) await close(true);
+    baseline.standing(stream.now.position);
     large = true;
     foldTail();
     await close(false);
+  }
+
+  /** Tables whose changes make versions from here on are not in one batch with their earlier ones. */
+  async function beginTransaction(events: readonly LogEvent[], from: number) {
+    const commit = baseline.waits ? events.find((event, i) => i >= from && event.kind === 'commit') : undefined;
+    if (commit?.kind === 'commit' && baseline.next(commit.position) && batch.transactions > 0) await close(true);
   }
 
   async function takePiece(events: readonly LogEvent[]): Promise<void> {
     let end = events.length;
     if (!large) {
       while (end > 0 && !endsTransaction(events[end - 1] as LogEvent)) end--;
-      if (end > 0) foldTail();
+      if (end > 0) {
+        await beginTransaction(events, 0);
+        foldTail();
+      }
     }
     for (let i = 0; i < end; i++) {
       const event = events[i] as LogEvent;
       if (event.kind === 'commit') {
         stream.reach(event.position, event.at);
-        endOfTransaction(batch);
+        endOfTransaction(batch, event.at);
         inside = false;
         if (large || isFull(batch)) {
           await close(true);
@@ -185,6 +202,7 @@ export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRow
             return takePiece(events.slice(i + 1));
           }
         }
+        await beginTransaction(events, i + 1);
       } else if (event.kind === 'progress') {
         if (inside) throw new Error('The capture named a position inside a transaction.');
         stream.reach(event.position, null);
@@ -205,7 +223,7 @@ export async function apply(pool: Pool, request: ApplyRequest, onRowError: OnRow
     const behind = [...databases.values()].filter((to) => to.open === null && stream.isBehind(to, mark));
     writing = all(
       behind.map(async (to) => {
-        await writeAccepted(to, { folds: [], end: { position, transactions: 0 } }, means);
+        await writeAccepted(to, { folds: [], end: { position, transactions: 0 }, times: [], events: 0 }, means);
         stream.moved(to, mark);
       }),
     ).catch(fail);
@@ -269,16 +287,4 @@ function isChange({ kind }: LogEvent): boolean {
 
 function countsOf(index: number, fold: TableFold | undefined) {
   return { index, inserted: fold?.inserted ?? 0, updated: fold?.updated ?? 0, deleted: fold?.deleted ?? 0 };
-}
-
-function keyless({ ref }: Followed): UnsupportedValue {
-  return new UnsupportedValue(
-    `${ref.schema}.${ref.name} has no key: its changes can't be told apart.`,
-    'Give the table a `key` in its options, or load it anew with `full`.',
-  );
-}
-
-/** Waits for all, then throws the first failure: nothing goes on in the background after an error. */
-async function all(work: readonly Promise<unknown>[]): Promise<void> {
-  for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
 }

@@ -27,14 +27,20 @@ export async function claimChunk(
       session,
       sql`select [token], [cut], [state] from ${chunks} where [table_id] = ${id} and [load_number] = ${load} and [chunk] = ${chunk}`,
     );
-    return { raised: raised.affected, row: found[0] };
+    const [registered] = await rows(
+      session,
+      sql`select [load_history], [load_started] from ${table(database, '_flow_tables')} where [table_id] = ${id}`,
+    );
+    return { raised: raised.affected, row: found[0], registered };
   });
   if (claimed.row === undefined) throw givenUp(id, load);
   if (claimed.raised !== 1) {
     if (claimed.row['state'] === 'done') return null;
     throw givenUp(id, load);
   }
-  return { id, load, chunk, token: Number(claimed.row['token']), range: String(claimed.row['cut'] ?? '') };
+  const since =
+    Number(claimed.registered?.['load_history']) === 1 ? String(claimed.registered?.['load_started']) : null;
+  return { id, load, chunk, token: Number(claimed.row['token']), range: String(claimed.row['cut'] ?? ''), since };
 }
 
 /** Marks a chunk done; part of the transaction that loaded it. Throws `Superseded` when the claim is void, which undoes the load. */

@@ -57,6 +57,7 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       load_replace: 'number',
       load_adopt: 'number',
       load_keep: 'number',
+      load_history: 'number',
       load_until: 'long',
       load_rows: 'number',
       load_bytes: 'number',
@@ -65,6 +66,9 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       load_fence: 'number',
       follow_from: 'long',
       ahead_until: 'long',
+      // 1: the copy keeps versions of its rows. Changes up to `baseline_until` belong to the loaded rows.
+      history: 'number',
+      baseline_until: 'long',
       options_hash: 'word',
       rows_total: 'number',
       bytes_total: 'number',
@@ -125,6 +129,8 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       position: 'long',
       source_time: 'time',
       recorded_at: 'time',
+      // By database: the ordinal that belongs to the position.
+      ordinals: 'long',
     },
     key: ['pipeline', 'point'],
     shard: ['pipeline', 'point'],

@@ -72,7 +72,7 @@ const INTEGERS = { 1: 'tinyint', 2: 'smallint', 4: 'int', 8: 'bigint' } as const
 const SIZES = { tiny: 'tiny', normal: '', medium: 'medium', long: 'long' } as const;
 
 /** A kept shard key must lie inside the new key, and all kept columns must still be there (singlestore.md §1). */
-function fitting(layout: Layout, table: Table): Layout {
+export function fitting(layout: Layout, table: Table): Layout {
   const names = new Set(table.columns.map((column) => quote(column.name)));
   const key = new Set(table.key.map(quote));
   const shard = layout.shard?.every((name) => (key.size > 0 ? key : names).has(name)) ? layout.shard : undefined;

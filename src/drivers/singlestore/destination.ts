@@ -1,7 +1,6 @@
 import type { Destination, OpenDestination } from '../destination.ts';
 import { abandon, fail, remove } from './abandon.ts';
-import { apply } from './apply.ts';
-import type { OnRowError } from './apply-write.ts';
+import { apply, type Rules } from './apply.ts';
 import { loadChunk } from './chunk-load.ts';
 import { claimChunk } from './chunks.ts';
 import { claimScope } from './claim.ts';
@@ -10,7 +9,7 @@ import { prepare } from './control.ts';
 import { dialectOf, type Product } from './dialect.ts';
 import { leave, readFollowed } from './followed.ts';
 import { checkDatabaseName } from './names.ts';
-import { readAddress, readOnRowError } from './params.ts';
+import { readAddress, readMaxVersions, readOnRowError } from './params.ts';
 import { plan } from './plan.ts';
 import { addPoint, readPoints, rollBack } from './points.ts';
 import { closePool, createPool, type Pool, withSession } from './pool.ts';
@@ -46,13 +45,13 @@ export async function openObserved(
     closePool(pool, signal.reason instanceof Error ? signal.reason : new Error('The destination was closed.'));
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
-  return assemble(pool, server, readOnRowError(params), () => {
+  return assemble(pool, server, { onRowError: readOnRowError(params), maxVersions: readMaxVersions(params) }, () => {
     signal.removeEventListener('abort', stop);
     closePool(pool, new Error('The destination was closed.'));
   });
 }
 
-function assemble(pool: Pool, server: Destination['server'], onRowError: OnRowError, close: () => void): Destination {
+function assemble(pool: Pool, server: Destination['server'], rules: Rules, close: () => void): Destination {
   const use = <T>(body: (session: Session) => Promise<T>) => withSession(pool, body);
   return {
     server,
@@ -73,7 +72,7 @@ function assemble(pool: Pool, server: Destination['server'], onRowError: OnRowEr
     abandon: (database, pipeline, run) => use((session) => abandon(session, database, pipeline, run)),
     claimScope: (databases, pipeline, scope, run) => claimScope(pool, databases, pipeline, scope, run),
     followed: (databases, pipeline, scope) => use((session) => readFollowed(session, databases, pipeline, scope)),
-    apply: (request) => apply(pool, request, onRowError),
+    apply: (request) => apply(pool, request, rules),
     restructure: (request) => restructure(pool, request),
     leave: (claim, tables) => leave(pool, claim, tables),
     addPoint: (claim, point) => use((session) => addPoint(session, claim, point)),

@@ -1,4 +1,5 @@
 import type { RowChange } from '../changes.ts';
+import { newTrail, type Trail } from './trail.ts';
 
 /**
  * Folds the changes of a table to one state per key (EXACTNESS.md §6), so that a batch writes each row once. Pure; keys are strings of the
@@ -27,6 +28,8 @@ export type TableFold = {
   came: Set<string> | Uint32Array | null;
   /** More such keys, of inserts: most transactions never ask for them. */
   readonly inserts: string[];
+  /** Of tables that keep versions: what their rows went through; null: only what becomes of them counts. */
+  readonly trail: Trail | null;
   inserted: number;
   updated: number;
   deleted: number;
@@ -39,8 +42,9 @@ const TAB = 9;
 const NEWLINE = 10;
 
 /** A table without changes. */
-export function newFold(): TableFold {
-  return { states: new Map(), emptied: false, came: null, inserts: [], inserted: 0, updated: 0, deleted: 0 };
+export function newFold(versions = false): TableFold {
+  const trail = versions ? newTrail() : null;
+  return { states: new Map(), emptied: false, came: null, inserts: [], trail, inserted: 0, updated: 0, deleted: 0 };
 }
 
 /** Takes one change. The change object itself becomes the state of its key, so its bytes must stay until the fold is written. */
@@ -93,7 +97,7 @@ export function endTransaction(fold: TableFold): void {
 /** The table's changes in the rest of a source transaction that is written in parts. */
 export function foldOfRest(before: TableFold): TableFold | null {
   settleInserts(before);
-  return before.came === null ? null : { ...newFold(), came: before.came };
+  return before.came === null ? null : { ...newFold(before.trail !== null), came: before.came };
 }
 
 /** Whether a write has anything to do. */

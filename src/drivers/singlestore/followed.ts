@@ -1,5 +1,5 @@
 import type { ClaimedScope, Followed, LeavingTable } from '../apply.ts';
-import { DestinationRejected } from '../errors.ts';
+import { DestinationRejected, UnsupportedValue } from '../errors.ts';
 import type { Position, Table } from '../model.ts';
 import { checkClaim } from './claim.ts';
 import { type Row, rows, run, type Session, transaction } from './connection.ts';
@@ -51,11 +51,20 @@ export async function readFollowed(
         table: structure,
         followFrom: live ? text('follow_from') : null,
         aheadUntil: live ? text('ahead_until') : text('load_until'),
-        options: { history: false },
+        options: { history: historyOf(row, live) },
       });
     }
   }
   return found;
+}
+
+/** Refuses changes of a table without key. */
+export function checkKey({ ref, table: { key } }: Followed): void {
+  if (key.length > 0) return;
+  throw new UnsupportedValue(
+    `${ref.schema}.${ref.name} has no key: its changes can't be told apart.`,
+    'Give the table a `key` in its options, or load it anew with `full`.',
+  );
 }
 
 /** Takes tables out of a scope (contract: `Destination.leave`); one transaction per database. */
@@ -103,6 +112,15 @@ export async function storeStructure(
     session,
     sql`insert into ${structures} ([table_id], [load_number], [serial], [valid_from], [structure]) values (${followed.id}, ${followed.load}, ${serial}, ${from}, ${text})`,
   );
+}
+
+function historyOf(registered: Registered, live: boolean): Followed['options']['history'] {
+  const { row } = registered;
+  if (!(live ? registered.history : registered.loadHistory)) return null;
+  const since = String((live ? row['started_at'] : row['load_started']) ?? '1970-01-01 00:00:00.000000');
+  // A shadow becomes the baseline: all that is applied to it belongs to its rows.
+  if (!live) return { since, until: 'all' };
+  return { since, until: (row['baseline_until'] as Position | null | '') || null };
 }
 
 function isLive(row: Registered, scope: number): boolean {

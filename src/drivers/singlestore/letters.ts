@@ -5,6 +5,7 @@ import { rows, type Session } from './connection.ts';
 import { now } from './control.ts';
 import type { Row, TableFold } from './fold.ts';
 import { inserts, sql, table } from './sql.ts';
+import { forgetSteps } from './trail.ts';
 
 /** Dead letters: rows that the destination refused, one per table and key. Under such a key there is no row at the destination (EXACTNESS.md §6). */
 export type Letters = {
@@ -61,6 +62,7 @@ export function setAside(
   letters.fresh.set(index, fresh);
   fresh.set(key, { id: followed.id, reason, row: typeof state === 'object' ? rowText(state) : null });
   fold.states.set(key, 'gone');
+  forgetSteps(fold, key);
   return fresh.size + (letters.known.get(index)?.size ?? 0) <= MOST_LETTERS;
 }
 

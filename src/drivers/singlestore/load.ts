@@ -4,6 +4,7 @@ import type { Batch, ChunkRead, Column } from '../model.ts';
 import { type Answer, destroy, run, type Session, type Wire, wire } from './connection.ts';
 import { isBinary } from './ddl.ts';
 import type { Dialect } from './dialect.ts';
+import { versionSets } from './history.ts';
 import { loadMark } from './kill.ts';
 import { shadowName } from './names.ts';
 import { quote, table } from './sql.ts';
@@ -35,19 +36,22 @@ export function loadStatement(
 ): string {
   const mark = `${loadMark(claim.id, claim.load, claim.chunk)}${claim.token} */`;
   const into = table(target.database, shadowName(claim.id, claim.load)).raw;
-  return loadText(mark, into, target.table.columns, target.replace, charset);
+  const sets = claim.since === null ? [] : versionSets(claim.since, 0, 0);
+  return loadText(mark, into, target.table.columns, target.replace, charset, sets);
 }
 
-/** A LOAD of lines with these columns. Binary columns travel as hex; variables are numbered, so that no column name can meet them. */
+/** A LOAD of lines with these columns. Binary columns travel as hex; variables are numbered, so that no column name can meet them. `more`: further assignments. */
 export function loadText(
   mark: string,
   into: string,
   columns: readonly Pick<Column, 'name' | 'type'>[],
   replace: boolean,
   charset: Dialect['loadCharset'],
+  more: readonly string[] = [],
 ): string {
   const fields = columns.map((column, i) => (isBinary(column.type) ? `@b${i}` : quote(column.name)));
   const sets = columns.flatMap((column, i) => (isBinary(column.type) ? [`${quote(column.name)} = unhex(@b${i})`] : []));
+  sets.push(...more);
   return (
     `${mark} load data local infile 'flow.tsv'${replace ? ' replace' : ''} into table ${into} character set ${charset} ` +
     `fields terminated by '\\t' escaped by '\\\\' lines terminated by '\\n' (${fields.join(', ')})` +

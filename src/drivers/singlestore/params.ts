@@ -60,6 +60,14 @@ export function readOnRowError(params: Params): 'park' | 'table' | 'pipeline' {
   return word;
 }
 
+/** Versions of one row that a batch brings at most: twice `max_updates`, 4 unless said otherwise, as documented (flow-product.md §6.2); -1: all. */
+export function readMaxVersions(params: Params): number {
+  const word = params['max_updates'] || '4';
+  const number = Number(word);
+  if (!/^-?\d+$/.test(word) || number < -1) throw wrong('max_updates', 'a number from -1');
+  return number === -1 ? Number.POSITIVE_INFINITY : Math.max(1, 2 * number);
+}
+
 /** Options for mysql2. Everything that could change a value on its way (dates, big numbers) is off; multiple statements too. */
 export function connectionOptions(
   address: Address,

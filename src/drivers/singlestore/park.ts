@@ -2,14 +2,17 @@ import { DestinationRejected } from '../errors.ts';
 import type { Batch, ChunkRead } from '../model.ts';
 import type { Applied } from './apply-database.ts';
 import { partLines, rowLines, sorted } from './apply-lines.ts';
-import { load, type Means, type Part, writePart } from './apply-write.ts';
+import { load } from './apply-load.ts';
+import { type Means, type Part, writePart } from './apply-write.ts';
 import { checkClaim, openClaimed } from './claim.ts';
 import { destroy, run, transaction } from './connection.ts';
+import type { Row, TableFold } from './fold.ts';
 import { leaveStatements } from './followed.ts';
 import { isRefusal, letterStatements, MOST_LETTERS, setAside } from './letters.ts';
 import { withSession } from './pool.ts';
 import { explain } from './rejects.ts';
 import { ensureStages, type Writing } from './stage.ts';
+import { type Step, versionsOf } from './trail.ts';
 
 type Work = Part['folds'][number];
 
@@ -36,8 +39,9 @@ export async function writeAccepted(to: Applied, part: Part, means: Means): Prom
       to.seq = seq;
       to.open = null;
       to.reread.clear();
+      to.untimed.clear();
       to.letters.gone.clear();
-      await putAside(to, refused, means, error);
+      await putAside(to, refused, means, error, goesOn);
       if (!goesOn) continue;
       // Letters of rows that the transaction takes away stay until it is durable.
       const letters = { ...to.letters, known: new Map<number, Set<string>>() };
@@ -51,15 +55,20 @@ export async function writeAccepted(to: Applied, part: Part, means: Means): Prom
   }
 }
 
-/** Finds what was refused and puts it aside: rows, or the whole table. */
-async function putAside(to: Applied, refused: Work, means: Means, error: Error): Promise<void> {
+/**
+ * Finds what was refused and puts it aside: rows, or the whole table. An earlier version of a row is left out; `whole`: then its later ones are put aside,
+ * too, as the letter is all that the next attempt knows of it.
+ */
+async function putAside(to: Applied, refused: Work, means: Means, error: Error, whole: boolean): Promise<void> {
   const { index, writing, fold } = refused;
   const { followed } = writing;
   if (means.onRowError === 'park') {
-    const found = await refusedKeys(refused, means);
+    const found = await refusedItems(refused, means);
     if (found.size === 0) throw error;
     let few = true;
-    for (const [key, reason] of found) few = setAside(to.letters, index, followed, fold, key, reason) && few;
+    for (const [{ key, step }, reason] of found)
+      if (!whole && step !== undefined && step !== fold.trail?.steps.get(key)?.at(-1)) step.state = 'gone';
+      else few = setAside(to.letters, index, followed, fold, key, reason) && few;
     if (few) return;
   }
   to.letters.fresh.delete(index);
@@ -90,24 +99,48 @@ function asideUntried({ letters }: Applied, { index, writing, fold }: Work): voi
   }
 }
 
-/** The keys of a fold whose states the destination refuses, with its reason; each is tried in a transaction that is undone. */
-async function refusedKeys({ index, writing, fold }: Work, means: Means): Promise<Map<string, string>> {
-  const { parts, reread: unknown } = sorted(fold);
-  const whole = [...fold.states].flatMap(([key, state]) =>
-    typeof state === 'object' && state.missing === null ? [[key, state] as const] : [],
+/** A row to try; `step`: it is a version. */
+type Item = { readonly key: string; readonly row: Row | null; readonly step?: Step };
+
+/** What a fold would write, by how it is tried. */
+function itemsOf(fold: TableFold): { readonly parts: Item[]; readonly whole: Item[]; readonly unknown: Item[] } {
+  const again = (keys: readonly string[]): Item[] => keys.map((key) => ({ key, row: null }));
+  if (fold.trail !== null) {
+    const parts = [...versionsOf(fold.trail, false)];
+    const asked = [...fold.trail.steps].filter(([, steps]) => steps.at(-1)?.state === 'reread').map(([key]) => key);
+    return {
+      parts,
+      whole: [...versionsOf(fold.trail, true)],
+      unknown: again([...asked, ...parts.filter(({ end }) => end === null).map(({ key }) => key)]),
+    };
+  }
+  const { parts, reread } = sorted(fold);
+  const whole = [...fold.states].flatMap(([key, row]) =>
+    typeof row === 'object' && row.missing === null ? [{ key, row }] : [],
   );
-  const found = new Map<string, string>();
-  const collect = async <T extends readonly [string, ...unknown[]]>(
-    items: readonly T[],
-    lines: (some: readonly T[]) => AsyncGenerator<Batch, ChunkRead, undefined>,
+  return {
+    parts: parts.map(([key, row]) => ({ key, row })),
+    whole,
+    unknown: again([...reread, ...parts.map(([key]) => key)]),
+  };
+}
+
+/** The rows of a fold that the destination refuses, with its reason; each is tried in a transaction that is undone. */
+async function refusedItems({ index, writing, fold }: Work, means: Means): Promise<Map<Item, string>> {
+  const { parts, whole, unknown } = itemsOf(fold);
+  const found = new Map<Item, string>();
+  const collect = async (
+    items: readonly Item[],
+    lines: (some: readonly (readonly [string, Row])[]) => AsyncGenerator<Batch, ChunkRead, undefined>,
     statement: string,
   ) => {
     if (found.size > MOST_LETTERS) return;
-    const words = items.length === 0 ? null : await attempt(writing, statement, () => lines(items), means);
+    const some = items.map(({ key, row }) => [key, row as Row] as const);
+    const words = items.length === 0 ? null : await attempt(writing, statement, () => lines(some), means);
     if (words === null) return;
     const [only] = items;
     if (items.length === 1 && only) {
-      found.set(only[0], words);
+      found.set(only, words);
       return;
     }
     const half = items.length >> 1;
@@ -119,8 +152,7 @@ async function refusedKeys({ index, writing, fold }: Work, means: Means): Promis
   await collect(whole, rowLines, writing.tryRows);
   if (found.size > 0) return found;
   // It was a row that had been read from the source.
-  const read = [...unknown, ...parts.map(([key]) => key)].map((key) => [key] as const);
-  for (const one of read) await collect([one], () => means.capture.reread(index, [one[0]]), writing.tryRows);
+  for (const one of unknown) await collect([one], () => means.capture.reread(index, [one.key]), writing.tryRows);
   return found;
 }
 

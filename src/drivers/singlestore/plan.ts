@@ -1,11 +1,11 @@
 import type { Planned, TablePlan } from '../destination.ts';
-import { isPermanent, Superseded } from '../errors.ts';
+import { DestinationRejected, isPermanent, Superseded } from '../errors.ts';
 import type { TableError } from '../model.ts';
 import { settle } from './abandon.ts';
 import { rows, run, type Session, transaction } from './connection.ts';
 import { now } from './control.ts';
-import { tableDdl } from './ddl.ts';
 import type { Layout } from './dialect.ts';
+import { copyDdl } from './history.ts';
 import { killLoads, loadMark } from './kill.ts';
 import { derivedPrefix, shadowName, tableId } from './names.ts';
 import { type Pool, withSession } from './pool.ts';
@@ -132,12 +132,21 @@ function decide(pool: Pool, database: string, wanted: TablePlan, view: View): Fa
     const keep = wanted.skipInitial && view.names.has(wanted.target.table);
     const load = (before?.load ?? 0) + 1;
     // Before anything is touched: a table that the destination cannot hold is refused here.
-    tableDdl(pool.dialect, database, shadowName(id, load), wanted.table, { shard: undefined, sort: undefined });
+    const history = wanted.history ?? false;
+    copyDdl(pool.dialect, database, shadowName(id, load), wanted.table, history, { shard: undefined, sort: undefined });
+    if (keep && history !== (before?.history ?? false)) throw otherMode(wanted);
     return { begin: { plan: wanted, id, load, before, keep } };
   } catch (error) {
     if (isPermanent(error) && !(error instanceof Superseded)) return { refused: tableError(error) };
     throw error;
   }
+}
+
+function otherMode({ ref, history }: TablePlan): DestinationRejected {
+  return new DestinationRejected(
+    `The copy of ${ref.schema}.${ref.name} ${history ? 'keeps no versions of its rows' : 'keeps versions of its rows'}, and its rows are to stay.`,
+    `${history ? 'Unset' : 'Set'} \`history\` of the table, or unset \`skipInitial\` and load it again.`,
+  );
 }
 
 /** Takes the next load number of each table; whoever comes second is superseded. Chunks of earlier loads go, so that none can commit. */
@@ -149,13 +158,13 @@ async function takeLoads(session: Session, database: string, group: readonly Beg
       if (before === undefined) {
         await run(
           session,
-          sql`insert into ${tables} ([table_id], [pipeline], [source_schema], [source_name], [target_table], [scope], [state], [live], [run], [load_number], [load_state], [load_scope], [load_shape], [load_replace], [load_adopt], [load_keep], [load_started]) values (${id}, ${wanted.pipeline}, ${wanted.ref.schema}, ${wanted.ref.name}, ${wanted.target.table}, ${wanted.scope}, 'new', 0, ${wanted.run}, ${load}, 'planning', ${wanted.scope}, ${wanted.shape}, ${Number(wanted.replace)}, ${Number(wanted.adopt)}, ${Number(keep)}, ${at})`,
+          sql`insert into ${tables} ([table_id], [pipeline], [source_schema], [source_name], [target_table], [scope], [state], [live], [run], [load_number], [load_state], [load_scope], [load_shape], [load_replace], [load_adopt], [load_keep], [load_history], [load_started]) values (${id}, ${wanted.pipeline}, ${wanted.ref.schema}, ${wanted.ref.name}, ${wanted.target.table}, ${wanted.scope}, 'new', 0, ${wanted.run}, ${load}, 'planning', ${wanted.scope}, ${wanted.shape}, ${Number(wanted.replace)}, ${Number(wanted.adopt)}, ${Number(keep)}, ${Number(wanted.history ?? false)}, ${at})`,
         );
         continue;
       }
       const taken = await run(
         session,
-        sql`update ${tables} set [target_table] = ${wanted.target.table}, [run] = ${wanted.run}, [live_load] = ${before.live ? before.liveLoad || before.load : 0}, [load_number] = ${load}, [load_state] = 'planning', [load_scope] = ${wanted.scope}, [load_shape] = ${wanted.shape}, [load_replace] = ${Number(wanted.replace)}, [load_adopt] = ${Number(wanted.adopt)}, [load_keep] = ${Number(keep)}, [load_started] = ${at}, [load_rows] = 0, [load_bytes] = 0, [load_rules] = null, [load_until] = null where [table_id] = ${id} and [load_number] = ${before.load} and [load_fence] = ${before.fence} and [run] <= ${wanted.run}`,
+        sql`update ${tables} set [target_table] = ${wanted.target.table}, [run] = ${wanted.run}, [live_load] = ${before.live ? before.liveLoad || before.load : 0}, [load_number] = ${load}, [load_state] = 'planning', [load_scope] = ${wanted.scope}, [load_shape] = ${wanted.shape}, [load_replace] = ${Number(wanted.replace)}, [load_adopt] = ${Number(wanted.adopt)}, [load_keep] = ${Number(keep)}, [load_history] = ${Number(wanted.history ?? false)}, [load_started] = ${at}, [load_rows] = 0, [load_bytes] = 0, [load_rules] = null, [load_until] = null where [table_id] = ${id} and [load_number] = ${before.load} and [load_fence] = ${before.fence} and [run] <= ${wanted.run}`,
       );
       if (taken.affected !== 1) throw new Error(`Another attempt plans ${wanted.ref.schema}.${wanted.ref.name}.`);
     }
@@ -188,7 +197,8 @@ async function createShadow(
       for (const name of left) await run(session, sql`drop table if exists ${table(database, name)}`);
       if (begin.keep) return;
       const layout = await inheritedLayout(pool, session, database, wanted, names);
-      await run(session, tableDdl(pool.dialect, database, shadowName(id, load), wanted.table, layout));
+      const name = shadowName(id, load);
+      await run(session, copyDdl(pool.dialect, database, name, wanted.table, wanted.history ?? false, layout));
     });
     return undefined;
   } catch (error) {

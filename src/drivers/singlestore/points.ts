@@ -4,6 +4,7 @@ import { checkClaim, databaseOf } from './claim.ts';
 import { rows, run, type Session, transaction } from './connection.ts';
 import { isMissing, now, readTime } from './control.ts';
 import { leaveStatements } from './followed.ts';
+import { undoVersions } from './history.ts';
 import { type Pool, withSession } from './pool.ts';
 import { sql, table } from './sql.ts';
 
@@ -36,10 +37,23 @@ export async function addPoint(
       point.sourceTime === null ? null : new Date(point.sourceTime).toISOString().replace('T', ' ').replace('Z', '000');
     await run(
       session,
-      sql`insert into ${points} ([pipeline], [point], [scope], [run], [position], [source_time], [recorded_at]) values (${claim.pipeline}, ${number}, ${claim.scope}, ${claim.run}, ${point.position}, ${at}, ${now()})`,
+      sql`insert into ${points} ([pipeline], [point], [scope], [run], [position], [source_time], [recorded_at], [ordinals]) values (${claim.pipeline}, ${number}, ${claim.scope}, ${claim.run}, ${point.position}, ${at}, ${now()}, ${JSON.stringify(await ordinalsAt(session, claim, point.position))})`,
     );
     await run(session, sql`delete from ${points} where [pipeline] = ${claim.pipeline} and [point] <= ${number - KEPT}`);
   });
+}
+
+/** By database that stands at the position: the ordinal of the last transaction there, which rows in history mode know. */
+async function ordinalsAt(session: Session, claim: ClaimedScope, position: Position): Promise<Record<string, number>> {
+  const ordinals: Record<string, number> = {};
+  for (const { database } of claim.databases) {
+    const [row] = await rows(
+      session,
+      sql`select [ordinal] from ${table(database, '_flow_checkpoints')} where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [position] = ${position}`,
+    );
+    if (row) ordinals[database] = Number(row['ordinal']);
+  }
+  return ordinals;
 }
 
 /** Points of a scope, newest first. */
@@ -67,9 +81,11 @@ export async function readPoints(
 
 /**
  * Sets a claimed scope back (contract: `Destination.rollBack`). Rows stay as they are and are ahead of the stream until it has come again to
- * where it was; a table whose structure changed in between can't be replayed and is left to a reload.
+ * where it was; versions of rows (history mode) that came since go. A table whose structure changed in between can't be replayed, nor one with
+ * versions when nothing was recorded at the position: they are left to a reload.
  */
 export async function rollBack(pool: Pool, { claim, to, tables, reached }: RollBack): Promise<void> {
+  const ordinals = await withSession(pool, (session) => ordinalsOf(session, claim, to));
   for (const { database } of claim.databases) {
     await withSession(pool, (session) =>
       transaction(session, async () => {
@@ -82,10 +98,19 @@ export async function rollBack(pool: Pool, { claim, to, tables, reached }: RollB
             sql`select [serial], [valid_from] from ${table(database, '_flow_structures')} where [table_id] = ${followed.id} and [load_number] = ${followed.load} order by [serial] desc limit 1`,
           );
           const since = String(newest?.['valid_from'] ?? '') as Position;
-          if (Number(newest?.['serial'] ?? 0) === 0 || since === '' || reached(to, since)) continue;
+          const same = Number(newest?.['serial'] ?? 0) === 0 || since === '' || reached(to, since);
+          const ordinal = ordinals[database];
+          if (same && followed.options.history === null) continue;
+          if (same && ordinal !== undefined) {
+            for (const statement of undoVersions(database, followed.place, ordinal)) await run(session, statement);
+            continue;
+          }
+          const name = `${followed.ref.schema}.${followed.ref.name}`;
           const error = {
             class: 'StructureChanged',
-            message: `The structure of ${followed.ref.schema}.${followed.ref.name} has changed since the point.`,
+            message: same
+              ? `No point says which versions of the rows of ${name} belong to the position.`
+              : `The structure of ${name} has changed since the point.`,
             action: 'Load the table again with syncnew.',
           };
           for (const statement of leaveStatements(claim, { id: followed.id, database, state: 'reload', error }))
@@ -103,6 +128,15 @@ export async function rollBack(pool: Pool, { claim, to, tables, reached }: RollB
       }),
     );
   }
+}
+
+/** What a point at the position says of ordinals, by database; {} when there is none. */
+async function ordinalsOf(session: Session, claim: ClaimedScope, to: Position): Promise<Record<string, number>> {
+  const [point] = await rows(
+    session,
+    sql`select [ordinals] from ${table(firstOf(claim), '_flow_points')} where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [position] = ${to} order by [point] desc limit 1`,
+  );
+  return JSON.parse(String(point?.['ordinals'] ?? '{}')) as Record<string, number>;
 }
 
 function firstOf(claim: ClaimedScope): string {

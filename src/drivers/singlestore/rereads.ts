@@ -5,6 +5,7 @@ import { now } from './control.ts';
 import { newFold } from './fold.ts';
 import { sql, table } from './sql.ts';
 import type { Writing } from './stage.ts';
+import { noteState } from './trail.ts';
 
 /** Keys that are waiting in `_flow_rereads` to be read from the source again, whatever the log says. */
 
@@ -19,11 +20,12 @@ export type Waiting = {
   readonly statement: string;
 };
 
-/** Some of the waiting keys of a database's tables, as folds; [] when there are none left. */
+/** Some of the waiting keys of a database's tables, as folds; [] when there are none left. `versions`: tables whose rows become versions. */
 export async function readWaiting(
   to: Applied,
   tables: readonly Followed[],
   writings: readonly Writing[],
+  versions: ReadonlySet<number>,
 ): Promise<Waiting[]> {
   const indexes = new Map(
     tables.flatMap(({ id, target }, i) => (target.database === to.database ? [[id, i] as const] : [])),
@@ -36,8 +38,12 @@ export async function readWaiting(
   );
   return [...Map.groupBy(found, (row) => String(row['table_id']))].map(([id, list]) => {
     const index = indexes.get(id) as number;
-    const fold = newFold();
-    for (const row of list) fold.states.set(String(row['key_text']), 'reread');
+    const fold = newFold(versions.has(index));
+    for (const row of list) {
+      const key = String(row['key_text']);
+      fold.states.set(key, 'reread');
+      noteState(fold, key, { transaction: 0, event: 0 }, 1);
+    }
     const names = list.map((row) => String(row['row_key']));
     return {
       index,

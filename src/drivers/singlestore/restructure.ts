@@ -7,6 +7,7 @@ import { destroy, rows, run, type Session, transaction } from './connection.ts';
 import { columnText } from './ddl.ts';
 import type { Dialect } from './dialect.ts';
 import { storeStructure } from './followed.ts';
+import { takenName, versioned } from './history.ts';
 import type { Pool } from './pool.ts';
 import { explain } from './rejects.ts';
 import { rereadLetters } from './rereads.ts';
@@ -27,7 +28,7 @@ export type Alteration = {
 export async function restructure(pool: Pool, request: Restructure): Promise<void> {
   const { claim, table: followed, now, from } = request;
   const { database } = followed.target;
-  const alteration = request.alter ? alterationOf(followed.table, now) : undefined;
+  const alteration = request.alter ? alterationOf(followed.table, now, followed.options.history !== null) : undefined;
   const session = await openClaimed(pool, claim, database);
   try {
     if (alteration) await alter(session, pool.dialect, request, alteration);
@@ -44,7 +45,7 @@ export async function restructure(pool: Pool, request: Restructure): Promise<voi
 }
 
 /** Compares two structures; `StructureChanged` where rows that are there would not be those of the source afterwards. */
-export function alterationOf(before: Table, now: Table): Alteration {
+export function alterationOf(before: Table, now: Table, history = false): Alteration {
   const name = `${now.ref.schema}.${now.ref.name}`;
   const old = new Map(before.columns.map((column) => [column.name.toLowerCase(), column]));
   const names = new Set(now.columns.map((column) => column.name.toLowerCase()));
@@ -55,6 +56,8 @@ export function alterationOf(before: Table, now: Table): Alteration {
   // A renamed column looks the same, and its values would be lost.
   if (add.length > 0 && drop.length > 0)
     throw refuse(`columns came (${add.map((column) => column.name).join(', ')}) and went (${drop.join(', ')})`);
+  const taken = history ? takenName(now) : undefined;
+  if (taken !== undefined) throw refuse(`its new column ${taken} has a name that history mode needs for itself`);
   const filled = add.find((column) => !column.nullable);
   if (filled) throw refuse(`the new column ${filled.name} has a value in every row`);
   const widen: Column[] = [];
@@ -107,7 +110,8 @@ async function alter(
     await run(session, `alter table ${place} ${actions}`);
   };
   const present = await columnsOf(session, followed);
-  const definition = (column: Column, name = column.name) => columnText(dialect, now, column, name);
+  const kept = followed.options.history === null ? now : versioned(now);
+  const definition = (column: Column, name = column.name) => columnText(dialect, kept, column, name);
   const actions = [
     ...add
       .filter((column) => !present.has(column.name.toLowerCase()))

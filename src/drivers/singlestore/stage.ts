@@ -4,10 +4,12 @@ import type { Column } from '../model.ts';
 import { rows, run } from './connection.ts';
 import { tableDdl } from './ddl.ts';
 import type { Dialect } from './dialect.ts';
+import { VERSION_COLUMNS, versionSets } from './history.ts';
 import { loadText } from './load.ts';
 import { stageName } from './names.ts';
 import { type Pool, withSession } from './pool.ts';
 import { quote, sql, table } from './sql.ts';
+import { type VersionStatements, versionStatements } from './version-statements.ts';
 
 /**
  * Staging tables: keys to delete and rows of which only some columns are known wait there for one joined statement. Permanent, emptied in the
@@ -40,6 +42,8 @@ export type Writing = {
   readonly findAbsent: string;
   readonly updateStaged: string;
   readonly emptyStage: string;
+  /** Of a copy that keeps versions; null: it keeps none. */
+  readonly versions: VersionStatements | null;
 };
 
 /** Writes down the statements of a table. */
@@ -57,8 +61,8 @@ export function writingOf(dialect: Dialect, followed: Followed): Writing {
   const numbers = (names: readonly string[]) =>
     names.map((name): Column => ({ name, type: NUMBER, nullable: true, sourceType: '', masked: false }));
   // Not the mark of loads into shadows: planning a table anew ends those.
-  const load = (into: string, fields: readonly Column[], replace = true) =>
-    loadText(`/* flow apply ${followed.id} */`, into, fields, replace, dialect.loadCharset);
+  const load = (into: string, fields: readonly Column[], replace = true, sets: readonly string[] = []) =>
+    loadText(`/* flow apply ${followed.id} */`, into, fields, replace, dialect.loadCharset, sets);
   const exact = isExact(dialect, followed);
   const match = keyColumns
     .flatMap(({ name, type }) => {
@@ -67,11 +71,13 @@ export function writingOf(dialect: Dialect, followed: Followed): Writing {
       return [`${ours} = ${theirs}`, ...(text ? [`length(${ours}) = length(${theirs})`] : [])];
     })
     .join(' and ');
+  const known = (i: number) => `s.${quote(maskNames[Math.floor(i / BITS)] as string)} & ${1n << BigInt(i % BITS)}`;
+  const { history } = followed.options;
+  const loaded = history === null ? [] : versionSets(history.since, 0, 0);
   const sets = columns.flatMap((column, i) => {
     if (key.includes(column.name)) return [];
     const name = quote(column.name);
-    const mask = quote(maskNames[Math.floor(i / BITS)] as string);
-    return [`t.${name} = if(s.${mask} & ${1n << BigInt(i % BITS)}, s.${name}, t.${name})`];
+    return [`t.${name} = if(${known(i)}, s.${name}, t.${name})`];
   });
   return {
     followed,
@@ -79,8 +85,8 @@ export function writingOf(dialect: Dialect, followed: Followed): Writing {
     masks,
     exact,
     emptyTable: `delete from ${live}`,
-    loadRows: load(live, columns, !exact),
-    tryRows: load(live, columns),
+    loadRows: load(live, columns, !exact, loaded),
+    tryRows: load(live, columns, true, loaded),
     loadKeys: load(staged, [...numbers([row]), ...keyColumns]),
     loadParts: load(staged, [...numbers([row, ...maskNames]), ...columns]),
     deleteStaged: `delete t from ${live} as t join ${staged} as s on ${match}`,
@@ -88,6 +94,19 @@ export function writingOf(dialect: Dialect, followed: Followed): Writing {
     findAbsent: `select s.${quote(row)} as ${quote('n')} from ${staged} as s left join ${live} as t on ${match} where t.${quote(key[0] ?? row)} is null`,
     updateStaged: `update ${live} as t join ${staged} as s on ${match} set ${sets.join(', ')}`,
     emptyStage: `delete from ${staged}`,
+    versions:
+      history === null
+        ? null
+        : versionStatements({
+            live,
+            staged,
+            columns,
+            key: keyColumns,
+            numbers: numbers([row, ...maskNames]),
+            match,
+            known,
+            load,
+          }),
   };
 }
 
@@ -135,13 +154,16 @@ function stageDdl(dialect: Dialect, followed: Followed, row: string): string {
   const own = [row, ...Array.from({ length: masks }, (_, i) => `${row.replace('_row_', '_mask_')}_${i}`)];
   const columns = [
     ...own.map((name): Column => ({ name, type: NUMBER, nullable: true, sourceType: '', masked: false })),
+    ...(followed.options.history === null ? [] : VERSION_COLUMNS.map((column) => ({ ...column, nullable: true }))),
     ...source.columns.map((column) => ({ ...column, nullable: !source.key.includes(column.name) })),
   ];
-  if (!isExact(dialect, followed))
+  if (!isExact(dialect, followed) && followed.options.history === null)
     return tableDdl(dialect, target.database, stageName(followed.id), { ...source, columns }, NO_LAYOUT);
   // Two keys that the destination holds equal must not replace each other here either; a longer key might be too long.
   const layout = { shard: source.key.map(quote), sort: undefined };
-  return tableDdl(dialect, target.database, stageName(followed.id), { ...source, columns, key: [] }, layout);
+  // Several versions of a row may be there.
+  const key = isExact(dialect, followed) ? [] : [...source.key, row];
+  return tableDdl(dialect, target.database, stageName(followed.id), { ...source, columns, key }, layout);
 }
 
 function isExact(dialect: Dialect, { table: source }: Followed): boolean {

@@ -25,6 +25,9 @@ export type Registered = {
   readonly adopt: boolean;
   /** The load fills nothing: the live table stays as it is (`skipInitial` with a table that is there). */
   readonly keep: boolean;
+  /** Whether the live copy keeps versions of its rows, and whether that of the load will. */
+  readonly history: boolean;
+  readonly loadHistory: boolean;
   readonly loadRows: number;
   readonly loadBytes: number;
   readonly loadRules: Record<string, number>;
@@ -108,6 +111,8 @@ function registered(row: Row): Registered {
     replace: Number(row['load_replace']) === 1,
     adopt: Number(row['load_adopt']) === 1,
     keep: Number(row['load_keep']) === 1,
+    history: Number(row['history']) === 1,
+    loadHistory: Number(row['load_history']) === 1,
     loadRows: Number(row['load_rows']),
     loadBytes: Number(row['load_bytes']),
     loadRules: readCounts(row['load_rules'] ?? null),

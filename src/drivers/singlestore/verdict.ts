@@ -17,7 +17,10 @@ export function resumable(before: Registered, wanted: TablePlan, chunks: readonl
   if (before.run !== wanted.run) return false;
   // From the journal on a load only goes forward.
   if (before.loadState === 'journalled') return true;
-  const same = before.shape === wanted.shape && before.replace === wanted.replace;
+  const same =
+    before.shape === wanted.shape &&
+    before.replace === wanted.replace &&
+    before.loadHistory === (wanted.history ?? false);
   if (!same) return false;
   if (before.loadState === '') return !wanted.again && isPromoted(before);
   if (before.loadState !== 'loading' && before.loadState !== 'sealed') return false;
