@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, i
 import {
   type PipelineOverview,
   queries,
+  queues,
   type RequestAnswer,
   type Run,
   type SetSchedule,
@@ -18,6 +19,7 @@ import {
   makeDestination,
   runFull,
   runOperation,
+  sealed,
   selection,
   startPipeline,
   startWorker,
@@ -213,3 +215,40 @@ async function withWindow(seeded: Promise<SeededSource>): Promise<SeededSource> 
   const source = await seeded;
   return { ...source, params: { ...source.params, rollback_window: '1' } };
 }
+
+describe('a pipeline that is deleted while it streams', () => {
+  it('ends, and leaves nothing at the source and no control row', { timeout: 120_000 }, async () => {
+    const [source, target] = await Promise.all([seedPostgres(inject('postgres15'), 1_000), makeDestination('mariadb')]);
+    try {
+      const handle = await startPipeline(harness, source, target, [{ name: 'big' }]);
+      await expectGood(handle, await runFull(handle));
+      await handle.executeUpdate(updates.setSchedule, { args: [auto] });
+      const slots = () =>
+        source.run('select slot_name, active from pg_replication_slots where database = current_database()');
+      await until(slots, (found) => (found as { active: boolean }[]).some(({ active }) => active));
+      await handle.executeUpdate(updates.remove, { args: [{}] });
+      await handle.result();
+      await harness.client.workflow.execute('removal', {
+        taskQueue: queues.ingest,
+        workflowId: `${handle.workflowId}/removal/1`,
+        args: [
+          {
+            pipeline: handle.workflowId.slice('pipeline/'.length),
+            source: sealed(source.params),
+            destination: sealed(target.params),
+            databases: [target.db],
+          },
+        ],
+      });
+      expect(await slots()).toEqual([]);
+      expect(await source.run('select pubname from pg_publication')).toEqual([]);
+      for (const table of ['_flow_checkpoints', '_flow_tables', '_flow_points'])
+        expect(await target.query(`select * from ${target.db}.${table}`)).toEqual([]);
+      await expectClean(target);
+      await expectSame(source, target, ['big']);
+    } finally {
+      await source.drop();
+      await target.drop();
+    }
+  });
+});
