@@ -91,7 +91,7 @@ function shownTable(
     rows: (loads ? live.rows : record?.rows) ?? null,
     lastLoadedAt: record?.lastLoadedAt ?? null,
     lastChangeAt: null,
-    parked: record === undefined ? null : 0,
+    parked: record === undefined ? null : (record.parked ?? 0),
     rules: record?.rules ?? {},
     error: table.error ?? record?.error ?? null,
   };

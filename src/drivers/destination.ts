@@ -71,6 +71,8 @@ export type TableRecord = {
   readonly load: number;
   readonly rows: number;
   readonly bytes: number;
+  /** Rows that the destination refused and that wait as dead letters. */
+  readonly parked?: number;
   readonly rules: Readonly<Record<string, number>>;
   readonly startedAt: string | null;
   readonly lastLoadedAt: string | null;

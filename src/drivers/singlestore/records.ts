@@ -17,6 +17,11 @@ export async function readRecords(session: Session, database: string, pipeline: 
       session,
       sql`select [table_id], [load_number], sum([rows_sent]) as [n], sum([bytes_sent]) as [b] from ${table(database, '_flow_chunks')} where [table_id] in (select [table_id] from ${table(database, '_flow_tables')} where [pipeline] = ${pipeline}) group by [table_id], [load_number]`,
     );
+    const letters = await rows(
+      session,
+      sql`select [table_id], count(*) as [n] from ${table(database, '_flow_dead_letters')} where [table_id] in (select [table_id] from ${table(database, '_flow_tables')} where [pipeline] = ${pipeline}) group by [table_id]`,
+    );
+    const parked = new Map(letters.map((row) => [String(row['table_id']), Number(row['n'])]));
     const loading = new Map(sums.map((row) => [`${row['table_id']}/${row['load_number']}`, row]));
     return found.map((row) => {
       const busy = row['load_state'] !== '' && row['load_state'] !== 'dropping';
@@ -29,6 +34,7 @@ export async function readRecords(session: Session, database: string, pipeline: 
         load: Number(row['load_number']),
         rows: Number(busy ? (sum?.['n'] ?? 0) : row['rows_total']),
         bytes: Number(busy ? (sum?.['b'] ?? 0) : row['bytes_total']),
+        parked: parked.get(String(row['table_id'])) ?? 0,
         rules: readCounts(busy ? (row['load_rules'] ?? null) : (row['rules'] ?? null)),
         startedAt: readTime((busy ? row['load_started'] : row['started_at']) ?? null),
         lastLoadedAt: readTime(row['loaded_at'] ?? null),
