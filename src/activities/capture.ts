@@ -2,6 +2,7 @@ import { cancellationSignal, log } from '@temporalio/activity';
 import type { Applied, Applier, ClaimedScope, Followed } from '../drivers/apply.ts';
 import { isPermanent, Misconfigured } from '../drivers/errors.ts';
 import type { Position, TableError, TableOptions, TableRef } from '../drivers/model.ts';
+import type { LogState } from '../drivers/source.ts';
 import type { RowCounts } from '../workflows/messages.ts';
 import type { StreamHeartbeat } from '../workflows/progress.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
@@ -63,6 +64,8 @@ export function captureActivities(connections: Connections) {
   };
 }
 
+/** How often the source is asked how far its log is ahead: it may cost it a look at its files. */
+const LOG_STATE_MS = 10_000;
 /** Passes over the log in one slice, until no table is ahead of the stream. */
 const MOST_PASSES = 4;
 
@@ -73,6 +76,8 @@ type Slice = {
   readonly left: { ref: TableRef; error: TableError }[];
   readonly altered: { ref: TableRef; change: string }[];
   readonly stop: AbortSignal;
+  /** What the source last said of its log. */
+  readonly log: { at: number; seen: LogState | null };
 };
 
 async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
@@ -91,6 +96,7 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
     left: [],
     altered: [],
     stop: AbortSignal.any([over.signal, cancellationSignal()]),
+    log: { at: 0, seen: null },
   };
   try {
     for (let passes = 1; ; passes++) {
@@ -276,7 +282,11 @@ async function report(
 ): Promise<void> {
   const counts = { ...state.counts };
   add(counts, applier.applied);
-  const kept = await source.logState(claim.slot, applier.durable).catch(() => null);
+  if (Date.now() - state.log.at > LOG_STATE_MS) {
+    state.log.at = Date.now();
+    state.log.seen = await source.logState(claim.slot, applier.durable).catch(() => null);
+  }
+  const kept = state.log.seen;
   beat({
     stream: {
       rows: counts,
