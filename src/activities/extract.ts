@@ -128,7 +128,7 @@ async function loadChunk(
 }
 
 /** Marks what goes wrong while rows are pulled as the source's. */
-async function* fromSource(
+export async function* fromSource(
   batches: AsyncGenerator<Batch, ChunkRead, undefined>,
 ): AsyncGenerator<Batch, ChunkRead, undefined> {
   try {

@@ -5,6 +5,7 @@ import { extractActivities } from './extract.ts';
 import { planActivities } from './plan.ts';
 import { promoteActivities } from './promote.ts';
 import { pointActivities, rollbackActivities } from './rollback.ts';
+import { validateActivities } from './validate.ts';
 
 /** Quick activities of the queue `ingest`: at most a minute each. */
 export function createQuickActivities(connections: Connections) {
@@ -18,6 +19,7 @@ export function createBulkActivities(connections: Connections) {
     ...extractActivities(connections),
     ...promoteActivities(connections),
     ...rollbackActivities(connections),
+    ...validateActivities(connections),
   };
 }
 

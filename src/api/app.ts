@@ -23,6 +23,7 @@ import { scheduleRoutes } from './schedule.ts';
 import { statusRoutes } from './status.ts';
 import { tableActionRoutes } from './table-actions.ts';
 import { tableRoutes } from './tables.ts';
+import { validateRoutes } from './validate.ts';
 
 export type AppOptions = {
   readonly key: SecretKey;
@@ -90,6 +91,8 @@ export function createApp(pipelines: Pipelines, options: AppOptions): OpenAPIHon
     ...tableRoutes(deps),
     ...tableActionRoutes(deps),
     ...listRoutes(deps),
+    // Before the path with the operation as a value.
+    ...validateRoutes(deps),
     ...operationRoutes(deps),
     ...statusRoutes(deps),
     ...runRoutes(deps),

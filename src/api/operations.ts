@@ -45,7 +45,6 @@ export function operationRoutes(deps: Deps): Route[] {
 
 async function request({ pipelines, key }: Deps, c: Ctx, pipeline: string): Promise<Response> {
   const operation = lastSegments(c, 1)[0] ?? '';
-  if (operation === 'validate') throw new Problem(501, 'The operation validate is not in this version yet.');
   if (!isOperation(operation)) {
     const message = `must be one of ${Object.keys(texts).join(', ')}`;
     throw new Problem(404, `There is no operation ${operation}: it ${message}.`, {

@@ -80,11 +80,11 @@ async function report(
 function tablesOf(selection: readonly SelectedTable[], recorded: readonly RunTable[], progress: Progress | null) {
   const databases = new Map(selection.map((table) => [nameOf(table), table.database]));
   const live = new Map((progress?.tables ?? []).map((table) => [nameOf(table), table]));
-  const known = recorded.map(({ ref, state, rows, bytes, startedAt, endedAt, error }) => {
+  const known = recorded.map(({ ref, state, rows, bytes, startedAt, endedAt, error, check }) => {
     const now = live.get(nameOf(ref));
     live.delete(nameOf(ref));
     const db = databases.get(nameOf(ref)) ?? 'default';
-    return { db, ...ref, state, rows: Math.max(rows, now?.rows ?? 0), bytes, startedAt, endedAt, error };
+    return { db, ...ref, state, rows: Math.max(rows, now?.rows ?? 0), bytes, startedAt, endedAt, error, ...check };
   });
   const others = [...live.values()].map((table) => ({
     db: databases.get(nameOf(table)) ?? 'default',

@@ -1,6 +1,7 @@
 /** Shapes of bodies and answers: validation and the OpenAPI document come from these. */
 import { z } from '@hono/zod-openapi';
 import { sourceCodes } from '../codes.ts';
+import { checkRunShape, checkTableShape } from './check-schemas.ts';
 
 const text = z.string();
 const count = z.number().int().nonnegative();
@@ -192,6 +193,7 @@ const runShape = {
   rows: z.object({ loaded: count, inserted: count, updated: count, deleted: count, parked: count }),
   error: tableError,
   progress: progress.optional(),
+  ...checkRunShape,
 };
 export const runSchema = z.object(runShape).openapi('Run');
 export const runsSchema = z.object({ runs: z.array(runSchema) }).openapi('Runs');
@@ -209,6 +211,7 @@ export const runDetailSchema = z
         startedAt: time,
         endedAt: time,
         error: tableError,
+        ...checkTableShape,
       }),
     ),
   })

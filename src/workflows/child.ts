@@ -47,3 +47,13 @@ export async function runChild<R>(
     };
   }
 }
+
+/** Signals a child once. One that has ended meanwhile needs no telling. */
+export async function tellChild({ told, handle }: OpenChild, name: string): Promise<void> {
+  told.add(name);
+  try {
+    await handle?.signal(name);
+  } catch (error) {
+    if (!(error instanceof wf.TemporalFailure)) throw error;
+  }
+}

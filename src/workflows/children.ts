@@ -2,7 +2,7 @@
 import type { Leaving } from '../activities/capture.ts';
 import type { RollbackTarget } from '../activities/rollback.ts';
 import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
-import type { Connection, PipelineEvent, RowCounts, RunError } from './messages.ts';
+import type { CheckTotals, Connection, PipelineEvent, RowCounts, RunError } from './messages.ts';
 
 export type FullInput = {
   readonly pipeline: string;
@@ -94,6 +94,22 @@ export type RollbackResult = {
   readonly position: string | null;
   readonly error: RunError | null;
 };
+export type ValidateChildInput = {
+  readonly pipeline: string;
+  readonly run: number;
+  readonly source: Connection;
+  readonly destination: Connection;
+  readonly main: MainStream;
+  readonly tables: FullInput['tables'];
+  readonly repair: boolean;
+};
+export type ValidateResult = {
+  readonly state: 'succeeded' | 'failed' | 'cancelled' | 'yielded';
+  readonly totals: CheckTotals;
+  readonly error: RunError | null;
+};
+/** A validation compares with what the main stream brings. `again`: the stream must begin another attempt, whatever it does now. */
+export type KeepUp = { readonly run: number; readonly again: boolean };
 /** A continuous delta tells how it stands after each slice. */
 export type NoteStream = StreamTotals & {
   readonly run: number;
@@ -110,6 +126,9 @@ export const signals = {
   /** A side stream has caught up and asks for the main stream to stop; `mainStopped` is the answer. */
   handOver: 'handOver',
   mainStopped: 'mainStopped',
+  /** A validation needs the main stream to go on; `mainLost`: it can't. */
+  keepUp: 'keepUp',
+  mainLost: 'mainLost',
 } as const;
 export type NoteEvents = {
   readonly run: number;

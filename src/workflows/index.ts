@@ -4,3 +4,4 @@ export { full, syncnew } from './full.ts';
 export { pipeline } from './pipeline.ts';
 export { catalog, connectionTest, removal, report } from './quick.ts';
 export { rollback, rollbackPoints } from './rollback.ts';
+export { validate } from './validate.ts';

@@ -159,8 +159,10 @@ export async function giveUp(input: FullInput, state: LoadState, tables: readonl
   );
 }
 
+type Ends = Pick<FullInput, 'pipeline' | 'run' | 'source' | 'destination'>;
+
 /** What every activity of a run takes. */
-export function ends(input: FullInput) {
+export function ends(input: Ends) {
   return {
     pipeline: input.pipeline,
     run: input.run,
@@ -170,7 +172,7 @@ export function ends(input: FullInput) {
 }
 
 /** Chunks under way at a time: each needs a reader and a loader. */
-function threads(input: FullInput): number {
+export function threads(input: Ends): number {
   const bounded = (text: string | undefined): number => Math.min(64, Math.max(1, Number(text ?? 4) || 4));
   return Math.min(bounded(input.source.params['extract_threads']), bounded(input.destination.params['load_threads']));
 }

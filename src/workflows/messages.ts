@@ -22,6 +22,7 @@ export const workflowTypes = {
   removal: 'removal',
   rollback: 'rollback',
   rollbackPoints: 'rollbackPoints',
+  validate: 'validate',
 } as const;
 
 /** Workflow id of a pipeline; its runs are `pipeline/<name>/<operation>/<n>`. */
@@ -101,6 +102,20 @@ export type Run = {
   readonly scheduled?: boolean;
   /** Of a rollback: where to. */
   readonly to?: RollbackTarget;
+  /** Of a validation: what was asked, and what it found. */
+  readonly validate?: ValidateOptions;
+  readonly check?: CheckTotals;
+};
+/** `tables`: `schema.name` each; null: all that are selected. */
+export type ValidateOptions = { readonly repair: boolean; readonly tables: readonly string[] | null };
+export type CheckTotals = {
+  readonly tables: number;
+  readonly checked: number;
+  readonly different: number;
+  readonly repaired: number;
+  readonly unsettled: number;
+  readonly skipped: number;
+  readonly failed: number;
 };
 
 export type EventGroup = 'Source' | 'Destination' | 'Others' | 'Errors';
@@ -161,8 +176,7 @@ export type TableAction = Keyed & {
 };
 /** \`text\`: what will happen, or why nothing does. */
 export type TableActionAnswer = { readonly done: boolean; readonly text: string };
-/** `to`: of a rollback. */
-export type RequestOperation = Keyed & { readonly operation: Operation; readonly to?: RollbackTarget };
+export type RequestOperation = Keyed & { readonly operation: Operation } & Pick<Run, 'to' | 'validate'>;
 /** A refusal is an answer, not a failure: the API returns it with status 200. */
 export type RequestAnswer =
   | { readonly accepted: true; readonly run: Run }

@@ -1,15 +1,17 @@
 import * as wf from '@temporalio/workflow';
 import { answerQueries } from './answers.ts';
-import { type Lost, newChild, type OpenChild, runChild } from './child.ts';
+import { type Lost, newChild, type OpenChild, runChild, tellChild } from './child.ts';
 import {
   type DeltaResult,
   type FullInput,
   type FullResult,
   type FullResume,
+  type KeepUp,
   type NoteEvents,
   type NoteStream,
   type RollbackResult,
   signals,
+  type ValidateResult,
 } from './children.ts';
 import {
   type Cancel,
@@ -32,7 +34,7 @@ import {
 } from './messages.ts';
 import { details } from './overview.ts';
 import { actOnTable, cancel, request } from './requests.ts';
-import { begin, deltaInput, end, endStream, fullInput, noteEvents, noteStream } from './runs.ts';
+import { begin, deltaInput, end, endStream, fullInput, NO_LOAD, NO_STREAM, noteEvents, noteStream } from './runs.ts';
 import { due, laneOf, shouldReturn, streamKey, wakeAt } from './schedule.ts';
 import { endRollback, rollbackInput } from './set-back.ts';
 import {
@@ -46,6 +48,7 @@ import {
   setScheduler,
   setTable,
 } from './state.ts';
+import { endValidate, keepUp, toldToValidate, validateInput } from './validation.ts';
 import { checkRevision, checkSelection } from './validators.ts';
 
 /** Updates that one workflow run takes before it turns over: the server allows 2,000. */
@@ -105,8 +108,8 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     (argument, now) => [setTable(state, argument, now), null],
     (argument) => checkSelection(state, argument),
   );
-  onUpdate<RequestOperation, RequestAnswer>(updates.request, ({ operation, to }, now) =>
-    request(state, operation, now, to),
+  onUpdate<RequestOperation, RequestAnswer>(updates.request, (argument, now) =>
+    request(state, argument.operation, now, argument),
   );
   onUpdate<TableAction, TableActionAnswer>(updates.tableAction, (argument, now) => actOnTable(state, argument, now));
   onUpdate<Cancel, CancelAnswer>(updates.cancel, (argument, now) => {
@@ -134,6 +137,10 @@ export async function pipeline(input: PipelineInput): Promise<void> {
   });
   wf.setHandler(wf.defineSignal<[number]>(signals.handOver), (run) => {
     if (state.running?.id === run) state = { ...state, handingOver: run };
+    told();
+  });
+  wf.setHandler(wf.defineSignal<[KeepUp]>(signals.keepUp), (ask) => {
+    state = keepUp(state, ask, Date.now());
     told();
   });
 
@@ -172,13 +179,12 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     state = resume ? { ...state, resume: null } : begin(state, run, Date.now());
     wf.setCurrentDetails(details(state));
     const argument: FullInput = { ...fullInput(state, run), ...(resume ? { resume } : {}) };
-    const none = { rows: 0, bytes: 0, position: null, scope: 0, loaded: 0, failed: [], findings: [] };
     // Nothing is new: there is no child to ask.
     const result: FullResult =
       argument.tables.length === 0
-        ? { ...none, state: 'succeeded', error: null, databases: state.main?.databases ?? [] }
+        ? { ...NO_LOAD, state: 'succeeded', error: null, databases: state.main?.databases ?? [] }
         : {
-            ...none,
+            ...NO_LOAD,
             ...(await inLane<FullResult>('load', run, run.operation, argument, `${argument.tables.length} tables`)),
           };
     const current = state.running ?? run;
@@ -191,12 +197,18 @@ export async function pipeline(input: PipelineInput): Promise<void> {
   async function runRollback(run: Run): Promise<void> {
     state = begin(state, run, Date.now());
     const argument = rollbackInput(state, run);
-    const lost = { position: null };
-    const result: RollbackResult = {
-      ...lost,
-      ...(await inLane<RollbackResult>('load', run, 'rollback', argument, 'the stream')),
-    };
-    state = endRollback(state, state.running ?? run, result, Date.now());
+    const result = await inLane<RollbackResult>('load', run, 'rollback', argument, 'the stream');
+    state = endRollback(state, state.running ?? run, { position: null, ...result }, Date.now());
+    ended(run, result.state);
+  }
+
+  /** Compares copies with their sources beside the stream. */
+  async function runValidate(run: Run): Promise<void> {
+    state = begin(state, run, Date.now());
+    const argument = validateInput(state, run);
+    const about = `${argument.tables.length} tables`;
+    const result = await inLane<ValidateResult>('load', run, 'validate', argument, about);
+    state = endValidate(state, state.running ?? run, result, Date.now());
     ended(run, result.state);
   }
 
@@ -206,15 +218,9 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     wf.setCurrentDetails(details(state));
     const argument = deltaInput(state, run);
     startedWith = streamKey(state);
-    const none = {
-      rows: { inserted: 0, updated: 0, deleted: 0, parked: 0 },
-      position: null,
-      at: null,
-      left: [],
-      behind: null,
-    };
     const about = argument.continuous ? 'changes as they come' : 'changes';
-    const result: DeltaResult = { ...none, ...(await inLane<DeltaResult>('stream', run, 'delta', argument, about)) };
+    const done = await inLane<DeltaResult>('stream', run, 'delta', argument, about);
+    const result: DeltaResult = { ...NO_STREAM, ...done };
     state = endStream(state, state.streaming ?? run, argument, result, Date.now());
     ended(run, result.state);
   }
@@ -241,16 +247,19 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     if (state.resume && state.running && !lanes.load) occupy('load', runLoad(state.running, state.resume));
     for (let run = due(state, Date.now()); run; run = due(state, Date.now())) {
       if (laneOf(run.operation) === 'stream') occupy('stream', runStream(run));
-      else occupy('load', run.operation === 'rollback' ? runRollback(run) : runLoad(run, null));
+      else if (run.operation === 'rollback') occupy('load', runRollback(run));
+      else occupy('load', run.operation === 'validate' ? runValidate(run) : runLoad(run, null));
     }
   }
 
   /** What children should be told now: to return where that lets something else go on, or that the main stream stands still. */
-  function wanted(): { readonly child: OpenChild; readonly signal: 'yieldSoon' | 'mainStopped' } | null {
+  function wanted(): { readonly child: OpenChild; readonly signal: 'yieldSoon' | 'mainStopped' | 'mainLost' } | null {
     const { stream, load } = children;
     if (stream?.handle && !stream.told.has('yieldSoon') && (turnover() || shouldReturn(state, startedWith)))
       return { child: stream, signal: 'yieldSoon' };
     if (load?.handle && !load.told.has('yieldSoon') && turnover()) return { child: load, signal: 'yieldSoon' };
+    const word = toldToValidate(state);
+    if (load?.handle && word && !load.told.has(word)) return { child: load, signal: word };
     const stopped = load !== undefined && state.handingOver === load.run.id && !state.streaming;
     return load?.handle && stopped && !load.told.has('mainStopped') ? { child: load, signal: 'mainStopped' } : null;
   }
@@ -270,10 +279,7 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     if (wake === null) await wf.condition(() => awake() || wakeAt(state) !== before);
     else await wf.condition(() => awake() || wakeAt(state) !== before, Math.max(1, wake - now));
     if (broken) throw broken.error;
-    for (let next = wanted(); next; next = wanted()) {
-      next.child.told.add(next.signal);
-      await next.child.handle?.signal(signals[next.signal]);
-    }
+    for (let next = wanted(); next; next = wanted()) await tellChild(next.child, signals[next.signal]);
   }
   await Promise.all([lanes.stream, lanes.load]);
   if (broken) throw broken.error;

@@ -5,7 +5,15 @@ import type { RowCounts } from './messages.ts';
 
 /** Query `progress` of a running child. `tables` lists those in work or failed, largest first, at most 100. */
 export type Progress = {
-  readonly phase: 'starting' | 'planning' | 'loading' | 'catching up' | 'promoting' | 'ending' | 'streaming';
+  readonly phase:
+    | 'starting'
+    | 'planning'
+    | 'loading'
+    | 'catching up'
+    | 'promoting'
+    | 'ending'
+    | 'streaming'
+    | 'comparing';
   readonly rows: number;
   readonly bytes: number;
   readonly tablesDone: number;

@@ -1,5 +1,4 @@
 /** What users ask of a pipeline, as pure functions: operations, their refusals and cancellation, actions on tables. */
-import type { RollbackTarget } from '../activities/rollback.ts';
 import { missingParams } from '../codes.ts';
 import { targetOf } from './destinations.ts';
 import { label, nameOf } from './labels.ts';
@@ -9,6 +8,7 @@ import type {
   Operation,
   RefusalCode,
   RequestAnswer,
+  Run,
   SelectedTable,
   TableAction,
   TableActionAnswer,
@@ -21,11 +21,11 @@ export function request(
   state: PipelineState,
   operation: Operation,
   now: number,
-  to?: RollbackTarget,
+  { to, validate }: Pick<Run, 'to' | 'validate'> = {},
 ): [PipelineState, RequestAnswer] {
   const refusal = refuse(state, operation);
   if (refusal) return [state, { accepted: false, ...refusal }];
-  const run = { ...newRun(state, operation, now), ...(to ? { to } : {}) };
+  const run = { ...newRun(state, operation, now), ...(to ? { to } : {}), ...(validate ? { validate } : {}) };
   const next = { ...state, lastRun: run.id, queue: [...state.queue, run] };
   const event = {
     level: 'info',

@@ -12,7 +12,7 @@ import { leavingTables, targetOf } from './destinations.ts';
 import { label, nameOf } from './labels.ts';
 import type { Run, SelectedTable, Side } from './messages.ts';
 import { request } from './requests.ts';
-import { isContinuous, laneOf, tickAfter } from './schedule.ts';
+import { isContinuous, laneOf, queueBehind, tickAfter } from './schedule.ts';
 import { addEvent, keepRun, type PipelineState, selectedTables } from './state.ts';
 
 /** Takes a run from the queue, or one that the scheduler wants, into its lane. */
@@ -31,7 +31,7 @@ export function begin(state: PipelineState, run: Run, now: number): PipelineStat
 }
 
 function toLoad(state: PipelineState, run: Run): SelectedTable[] {
-  if (run.operation === 'rollback') return [];
+  if (run.operation === 'rollback' || run.operation === 'validate') return [];
   const selected = selectedTables(state);
   if (run.operation === 'full') return selected;
   return selected.filter(
@@ -57,6 +57,16 @@ export function fullInput(state: PipelineState, run: Run): FullInput {
     ...(run.operation === 'syncnew' && state.main ? { side: state.main } : {}),
   };
 }
+
+/** What a child that ended without a result has done. */
+export const NO_LOAD = { rows: 0, bytes: 0, position: null, scope: 0, loaded: 0, failed: [], findings: [] } as const;
+export const NO_STREAM = {
+  rows: { inserted: 0, updated: 0, deleted: 0, parked: 0 },
+  position: null,
+  at: null,
+  left: [],
+  behind: null,
+} as const;
 
 export function deltaInput(state: PipelineState, run: Run): DeltaInput {
   const policy = state.source.params['ddl_policy'] ?? 'additive';
@@ -132,7 +142,7 @@ function followed(state: PipelineState, run: Run, result: FullResult, now: numbe
   };
 }
 
-/** Takes in how a stream ended. One that only made room, in the middle of its way, goes on first in the queue. */
+/** Takes in how a stream ended. One that only made room, in the middle of its way, goes on behind that. */
 export function endStream(
   state: PipelineState,
   run: Run,
@@ -145,7 +155,7 @@ export function endStream(
   const rows = input.continuous ? applied : sum(run.rows, applied);
   if (result.state === 'yielded' && !input.continuous) {
     const again: Run = { ...run, state: 'queued', rows };
-    return { ...takeIn(state, result), streaming: null, queue: [again, ...state.queue] };
+    return { ...takeIn(state, result), streaming: null, queue: queueBehind(state.queue, again) };
   }
   const ended = endedRun(run, { ...result, state: result.state === 'yielded' ? 'succeeded' : result.state }, now, rows);
   const failed = result.state === 'failed';

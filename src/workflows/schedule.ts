@@ -69,3 +69,9 @@ export function shouldReturn(state: PipelineState, startedWith: string): boolean
   if (state.handingOver !== 0 || streamKey(state) !== startedWith) return true;
   return state.queue.some((run) => laneOf(run.operation) !== 'load');
 }
+
+/** The queue with a run that made room: it goes on behind what it made room for, or the two would make room for each other for ever. */
+export function queueBehind(queue: readonly Run[], run: Run): readonly Run[] {
+  const last = queue.findLastIndex(({ operation }) => laneOf(operation) !== 'load') + 1;
+  return queue.toSpliced(last, 0, run);
+}

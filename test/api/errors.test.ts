@@ -176,10 +176,6 @@ describe('routes', () => {
     expect(answer.headers.get('allow')).toBe(allow);
   });
 
-  it.each([['POST', 'ops/extract/validate']])('%s %s is not in this version yet', async (method, path) => {
-    expectProblem(await harness().send(method, path), 501);
-  });
-
   it('answer with a trailing slash and to HEAD', async () => {
     const api = harness();
     expect((await api.send('GET', 'conn-src/')).status).toBe(200);

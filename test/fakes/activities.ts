@@ -5,6 +5,7 @@ import type { BulkActivities, StreamActivities } from '../../src/activities/inde
 import type { BeginInput, PlanInput } from '../../src/activities/plan.ts';
 import type { AbandonInput, FailInput, HandOverInput, PromoteInput } from '../../src/activities/promote.ts';
 import type { RollbackInput } from '../../src/activities/rollback.ts';
+import type { CheckedTable, CheckInput, SettleAnswer, SettleInput } from '../../src/activities/validate.ts';
 
 /** How the faked databases behave; tests change it while a run goes on. */
 export type World = {
@@ -19,6 +20,10 @@ export type World = {
   captures: boolean;
   /** A slice of the log; one that streams on ends with the signal. */
   onSlice: (input: SliceInput, stop: AbortSignal) => Promise<SliceAnswer>;
+  /** What settling finds, once the stream has come so far. */
+  onSettle: (input: SettleInput, stop: AbortSignal) => Promise<SettleAnswer>;
+  /** Called while a table is read for a check. */
+  onRead: (input: CheckInput, stop: AbortSignal) => Promise<readonly CheckedTable[]>;
   readonly calls: string[];
   readonly done: Set<string>;
 };
@@ -35,15 +40,33 @@ export function newWorld(): World {
       if (until === 'forever') await new Promise((resolve) => stop.addEventListener('abort', resolve));
       return emptySlice('p1');
     },
+    onSettle: async ({ tables }) => ({ done: tables.map(({ ref }) => same(ref)), again: [] }),
+    onRead: async () => [],
     calls: [],
     done: new Set(),
   };
+}
+
+function same(ref: CheckedTable['ref']): CheckedTable {
+  const check = { checked: 10, different: 0, repaired: 0, unsettled: 0, examples: [] };
+  return { ref, state: 'checked', check, error: null };
 }
 
 /** A slice in which nothing happened. */
 export function emptySlice(position: string): SliceAnswer {
   const rows = { inserted: 0, updated: 0, deleted: 0, parked: 0 };
   return { rows, position, at: null, left: [], altered: [], behind: [], followed: 1 };
+}
+
+/** A cancel arrives with the answer to a heartbeat. */
+async function beating<T>(work: (stop: AbortSignal) => Promise<T>): Promise<T> {
+  const { cancelled, cancellationSignal } = Context.current();
+  const beat = setInterval(() => heartbeat(), 100);
+  try {
+    return await Promise.race([work(cancellationSignal), cancelled]);
+  } finally {
+    clearInterval(beat);
+  }
 }
 
 /** Activities over `world`: they keep what a destination would keep, so that a resumed run finds its done chunks. */
@@ -87,6 +110,18 @@ export function fakeActivities(world: World): BulkActivities & StreamActivities 
       call(`roll back to ${'point' in to ? to.point : to.position}`);
       return { position: 'p0' };
     },
+    readTables: async (input) => {
+      call(`read ${input.tables.map((table) => table.ref.name).join()}`);
+      const done = await beating((stop) => world.onRead(input, stop));
+      const rest = input.tables.filter(({ ref }) => !done.some((one) => one.ref.name === ref.name));
+      return { done, read: rest.map((table) => ({ ...table, name: 'x', until: 'p1', startedAt: 0 })) };
+    },
+    settleTables: (input) => {
+      call(`settle ${input.tables.map((table) => table.ref.name).join()}`);
+      return beating((stop) => world.onSettle(input, stop));
+    },
+    awaitRepairs: async () => call('awaitRepairs'),
+    clearChecks: async () => call('clearChecks'),
     handOverTables: async ({ tables, main, databases }: HandOverInput) => {
       call(`hand over ${tables.map((table) => table.ref.name).join()} to ${main.scope}`);
       return { lost: [], databases: [...new Set([...main.databases, ...databases])] };
