@@ -9,6 +9,7 @@ import { at, beat, type Connections, type Ends, type Sealed } from './connection
 import { slotName, sourceName } from './names.ts';
 import { keyOf } from './plan.ts';
 import { type Changed, type Pumping, pump, releaser } from './pump.ts';
+import { skipped, smallest } from './resume.ts';
 import { keptFrom } from './rollback.ts';
 
 /** A table that leaves the stream, because a user said so. */
@@ -64,12 +65,12 @@ export function captureActivities(connections: Connections) {
   };
 }
 
-/** How often the source is asked how far its log is ahead: it may cost it a look at its files. */
+/** How often the source is asked for the state of its log: it may have to look at files. */
 const LOG_STATE_MS = 10_000;
 /** Passes over the log in one slice, until no table is ahead of the stream. */
 const MOST_PASSES = 4;
 
-type Counts = { inserted: number; updated: number; deleted: number; parked: number };
+type Counts = { -readonly [K in keyof Applied]: number };
 type Slice = {
   readonly input: SliceInput;
   readonly counts: Counts;
@@ -154,8 +155,8 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
   });
   // Asked to stop before anything was read.
   if (!capture) {
-    const behind = followed.filter((table) => table.aheadUntil !== null).slice(0, 1000);
-    return { position: from, at: null, behind: behind.map((table) => table.ref), keyless, followed: followed.length };
+    const behind = followed.filter((table) => table.aheadUntil !== null).map((table) => table.ref);
+    return { position: from, at: null, behind: behind.slice(0, 1000), keyless, followed: followed.length };
   }
   await using reader = capture;
   await using applier = await at('destination', () =>
@@ -202,20 +203,6 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     keyless,
     followed: followed.length,
   };
-}
-
-/** Where the log must be read from. Positions of one scope's databases are ordered: each is a boundary of the same stream. */
-function smallest(claim: ClaimedScope, reached: (position: Position, goal: Position) => boolean): Position {
-  const positions = claim.databases.map((row) => row.position);
-  const first = positions.find((one) => positions.every((other) => reached(other, one)));
-  if (first === undefined) throw new Error('The positions of the destination databases are not of one stream.');
-  return first;
-}
-
-/** What the table holds already: its own beginning, and what its database has applied while another one lags behind. */
-function skipped(claim: ClaimedScope, table: Followed, from: Position): Position[] {
-  const own = claim.databases.find((row) => row.database === table.target.database)?.position;
-  return [...(table.followFrom ? [table.followFrom] : []), ...(own !== undefined && own !== from ? [own] : [])];
 }
 
 /** Takes tables out of the stream that users paused or skipped; returns the others. */
@@ -280,16 +267,16 @@ async function report(
   applier: Applier,
   completeAt: number | null,
 ): Promise<void> {
-  const counts = { ...state.counts };
-  add(counts, applier.applied);
   if (Date.now() - state.log.at > LOG_STATE_MS) {
     state.log.at = Date.now();
     state.log.seen = await source.logState(claim.slot, applier.durable).catch(() => null);
   }
   const kept = state.log.seen;
+  const rows = { ...state.counts };
+  add(rows, applier.applied);
   beat({
     stream: {
-      rows: counts,
+      rows,
       position: applier.durable,
       at: applier.durableAt,
       completeAt,

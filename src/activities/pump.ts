@@ -44,8 +44,13 @@ export async function pump(
     for (;;) {
       const piece = await within(next, since === 0 ? 1_000 : LATENCY_MS - (Date.now() - since));
       if (Date.now() - reported > 1_000) {
-        reported = Date.now();
-        await report();
+        // Not awaited: changes don't wait for what is only shown.
+        reported = Number.POSITIVE_INFINITY;
+        void report()
+          .catch(() => {})
+          .finally(() => {
+            reported = Date.now();
+          });
       }
       if (piece === 'tick') {
         if (since !== 0) await write();
