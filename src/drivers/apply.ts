@@ -18,6 +18,8 @@ export type ClaimedScope = {
     readonly seq: number;
     readonly position: Position;
     readonly ordinal: number;
+    /** Set inside a transaction that is written in passes: tables up to this id hold everything up to `until`. */
+    readonly part?: { readonly table: TableId; readonly until: Position };
   }[];
 };
 
@@ -33,6 +35,8 @@ export type Followed = {
   readonly table: Table;
   /** Where its copy began; null: with the scope. */
   readonly followFrom: Position | null;
+  /** The `part.until` that its scope stood in when the table joined it: those passes did not write it. Absent: none. */
+  readonly joined?: Position;
   /** Up to here its rows may be newer than the stream; null: they are not. */
   readonly aheadUntil: Position | null;
   /**

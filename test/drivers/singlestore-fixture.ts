@@ -14,6 +14,7 @@ import type {
 } from '../../src/drivers/model.ts';
 import type { Observe } from '../../src/drivers/singlestore/connection.ts';
 import { openObserved } from '../../src/drivers/singlestore/destination.ts';
+import type { Dialect } from '../../src/drivers/singlestore/dialect.ts';
 import { startSingleStoreProxy } from '../fakes/singlestore/proxy.ts';
 
 /** The servers that the destination's tests run against. */
@@ -22,7 +23,7 @@ export const PLACES = ['MariaDB', 'MySQL', 'SingleStore mode'] as const;
 /** A server to test against, with a connection of the test's own to look at what is there. */
 export type Place = {
   readonly params: Params;
-  open(observe?: Observe, more?: Params): Promise<Destination>;
+  open(observe?: Observe, more?: Params, limits?: Partial<Dialect>): Promise<Destination>;
   /** Runs a statement at the server itself, past the proxy; cells as text. */
   query(text: string): Promise<Record<string, string | null>[]>;
   /** A database name that no other test uses; the database is dropped at the end. */
@@ -60,8 +61,8 @@ export async function startPlace(name: (typeof PLACES)[number]): Promise<Place> 
   return {
     params,
     query,
-    async open(observe, more) {
-      const destination = await openObserved({ ...params, ...more }, new AbortController().signal, observe);
+    async open(observe, more, limits) {
+      const destination = await openObserved({ ...params, ...more }, new AbortController().signal, observe, limits);
       opened.push(destination);
       return destination;
     },

@@ -28,6 +28,8 @@ const BATCH_BYTES = 16 * 1024 * 1024;
 const BATCH_CHANGES = 50_000;
 /** Each may need its staging table, and SingleStore takes 1,024 tables in a transaction (EXACTNESS.md §6). */
 const BATCH_TABLES = 440;
+/** The same as a share of fewer. */
+const BATCH_SHARE = 0.44;
 const NONE: Versions = { tables: new Set(), most: 0 };
 /** What a change takes besides its bytes. */
 const CHANGE_BYTES = 128;
@@ -99,9 +101,10 @@ export function endOfTransaction(batch: Batch, at: number): void {
   batch.open.clear();
 }
 
-/** Whether it is time to write. */
-export function isFull(batch: Batch): boolean {
-  return isMuch(batch.changes, batch.bytes) || batch.touched.length >= BATCH_TABLES;
+/** Whether it is time to write. `transactionTables`: how many one transaction may write. */
+export function isFull(batch: Batch, transactionTables = Number.POSITIVE_INFINITY): boolean {
+  const tables = Math.min(BATCH_TABLES, transactionTables * BATCH_SHARE);
+  return isMuch(batch.changes, batch.bytes) || batch.touched.length >= tables;
 }
 
 /** Whether so many changes are worth a write. */
@@ -122,4 +125,19 @@ function foldOf(batch: Batch, index: number): TableFold {
   batch.folds[index] = fold;
   batch.touched.push(index);
   return fold;
+}
+
+/** Whether no transaction is open after an event. */
+export function endsTransaction({ kind }: LogEvent): boolean {
+  return kind === 'commit' || kind === 'progress';
+}
+
+/** Whether an event is a change of a table. */
+export function isChange({ kind }: LogEvent): boolean {
+  return kind !== 'commit' && kind !== 'progress' && kind !== 'structure';
+}
+
+/** How many changes a fold has taken. */
+export function countsOf(index: number, fold: TableFold | undefined) {
+  return { index, inserted: fold?.inserted ?? 0, updated: fold?.updated ?? 0, deleted: fold?.deleted ?? 0 };
 }

@@ -3,6 +3,7 @@ import type { Position } from '../model.ts';
 import { openClaimed } from './claim.ts';
 import { destroy, type Session } from './connection.ts';
 import { type Letters, newLetters, readLetters } from './letters.ts';
+import type { Pass } from './passes.ts';
 import type { Pool } from './pool.ts';
 import type { Writing } from './stage.ts';
 
@@ -16,6 +17,8 @@ export type Applied = {
   ordinal: number;
   /** What is durable here. */
   position: Position;
+  /** A transaction is written in passes: what of it is durable. */
+  part: Pass | null;
   /** Indexes of tables that are no longer written, because the destination refuses their rows. */
   readonly dropped: Set<number>;
   /** Staging tables that are known to be there, by table index. */
@@ -39,7 +42,7 @@ export async function openAll(
 ): Promise<Map<string, Applied>> {
   const databases = new Map<string, Applied>();
   try {
-    for (const { database, token, seq, position, ordinal } of claim.databases) {
+    for (const { database, token, seq, position, ordinal, part } of claim.databases) {
       const session = await openClaimed(pool, claim, database);
       const letters = newLetters(parked);
       databases.set(database, {
@@ -49,6 +52,7 @@ export async function openAll(
         seq,
         ordinal,
         position,
+        part: part ?? null,
         letters,
         dropped: new Set(),
         refused: null,

@@ -20,6 +20,7 @@ import { rows, run, type Session } from './connection.ts';
 import { isEmpty, type TableFold } from './fold.ts';
 import { timeText } from './history.ts';
 import { letterStatements, settleLetters } from './letters.ts';
+import type { Pass } from './passes.ts';
 import type { Pool } from './pool.ts';
 import { sql, table } from './sql.ts';
 import { ensureStages, type Writing } from './stage.ts';
@@ -32,6 +33,8 @@ export type Part = {
   /** Commit times of its source transactions, ms, as far as they are known, and how many changes of the last one have come; for versions. */
   readonly times: readonly number[];
   readonly events: number;
+  /** It is not the last pass of its transactions, which end at `end`: the position stays. */
+  readonly pass?: Pass;
   /** More statements of the same transaction. */
   readonly besides?: readonly string[];
 };
@@ -47,6 +50,7 @@ export type Means = {
   readonly written: () => Promise<Position>;
   readonly signal: AbortSignal;
   readonly onRowError: OnRowError;
+  readonly reached: (position: Position, goal: Position) => boolean;
   /** What the transaction which ends at the position says of its tables: caught up, or ahead again. */
   readonly mark: (database: string, position: Position, reread: ReadonlyMap<number, Position>) => Marks;
 };
@@ -54,16 +58,12 @@ export type Means = {
 /** Statements on `_flow_tables`, and what follows from them once they are durable. */
 export type Marks = { readonly statements: readonly string[]; readonly settle: () => void };
 
-/** Tables that one transaction may write on SingleStore (singlestore.md §4), with room for what the server counts besides. */
-const MOST_TABLES = 1000;
-
 /**
  * Writes a part. The first part of a transaction begins with the fence, the last one ends with the position and the commit; an error leaves the
  * transaction to the caller, who destroys the session.
  */
 export async function writePart(to: Applied, part: Part, means: Means): Promise<void> {
   const { session, database } = to;
-  const { claim } = means;
   const work = part.folds.filter(({ fold }) => !isEmpty(fold)).map((one) => ({ ...one, states: sorted(one.fold) }));
   const staging = work.filter(({ index, writing, states }) => !to.staged.has(index) && needsStage(writing, states));
   if (staging.length > 0) {
@@ -78,7 +78,7 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
   countTables(to.open, work, means.pool);
   if (!fenced) {
     await run(session, 'begin');
-    await fence(to, claim, part.end);
+    await fence(to, part, means);
   }
   to.refused = null;
   const again = new Map<number, Again>();
@@ -109,13 +109,17 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
   for (const statement of part.besides ?? []) await run(session, statement);
   if (part.end === null) return;
   await setTimes(to, part.times);
-  const marks = means.mark(database, part.end.position, to.reread);
+  const marks = means.mark(database, part.pass ? to.position : part.end.position, to.reread);
   for (const statement of marks.statements) await run(session, statement);
-  if (fenced) await moveTo(to, claim, part.end);
+  if (fenced) await moveTo(to, part.end, means);
   await run(session, 'commit');
   to.open = null;
-  to.position = part.end.position;
-  to.ordinal += part.end.transactions;
+  if (part.pass) to.part = part.pass;
+  else {
+    to.position = part.end.position;
+    to.ordinal += part.end.transactions;
+    if (to.part && means.reached(to.position, to.part.until)) to.part = null;
+  }
   to.reread.clear();
   to.untimed.clear();
   settleLetters(to.letters);
@@ -142,8 +146,14 @@ async function setTimes({ session, untimed, ordinal }: Applied, [at]: readonly n
 }
 
 /** The first statement of every transaction: it locks the checkpoint row, and another attempt's claim shows. */
-async function fence(to: Applied, claim: ClaimedScope, end: Part['end']): Promise<void> {
-  const place = end ? sql`, [position] = ${end.position}, [ordinal] = ${to.ordinal + end.transactions}` : '';
+async function fence(to: Applied, part: Part, { claim, reached }: Means): Promise<void> {
+  const { pass, end } = part;
+  let place = '';
+  if (pass) place = sql`, [part] = ${pass.table}, [part_until] = ${pass.until}`;
+  else if (end) {
+    place = sql`, [position] = ${end.position}, [ordinal] = ${to.ordinal + end.transactions}`;
+    if (to.part && reached(end.position, to.part.until)) place += sql`, [part] = '', [part_until] = null`;
+  }
   const fenced = await run(
     to.session,
     `${sql`update ${table(to.database, '_flow_checkpoints')} set [seq] = ${to.seq + 1}`}${place}${sql` where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [token] = ${to.token} and [seq] = ${to.seq}`}`,
@@ -153,10 +163,12 @@ async function fence(to: Applied, claim: ClaimedScope, end: Part['end']): Promis
 }
 
 /** The position of a transaction that was fenced before its end was known. */
-async function moveTo(to: Applied, claim: ClaimedScope, end: NonNullable<Part['end']>): Promise<void> {
+async function moveTo(to: Applied, end: NonNullable<Part['end']>, { claim, reached }: Means): Promise<void> {
+  const over = to.part !== null && reached(end.position, to.part.until);
+  const cleared = { raw: over ? sql`, [part] = '', [part_until] = null` : '' };
   const moved = await run(
     to.session,
-    sql`update ${table(to.database, '_flow_checkpoints')} set [seq] = ${to.seq + 1}, [position] = ${end.position}, [ordinal] = ${to.ordinal + end.transactions} where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [token] = ${to.token} and [seq] = ${to.seq}`,
+    sql`update ${table(to.database, '_flow_checkpoints')} set [seq] = ${to.seq + 1}, [position] = ${end.position}, [ordinal] = ${to.ordinal + end.transactions}${cleared} where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [token] = ${to.token} and [seq] = ${to.seq}`,
   );
   if (moved.affected !== 1) throw lost(claim);
   to.seq++;
@@ -254,7 +266,7 @@ function needsStage({ exact, versions }: Writing, { gone, reread: unknown, parts
   return (exact && whole > 0) || gone.length > 0 || unknown.length > 0 || parts.length > 0;
 }
 
-/** Only a single source transaction can write that many tables: batches end before. */
+/** Only a source transaction whose changes do not fit into memory comes to that: its tables can't be sorted. */
 function countTables(
   written: Set<string>,
   work: readonly { readonly writing: Writing; readonly states: Sorted }[],
@@ -264,9 +276,9 @@ function countTables(
     written.add(writing.followed.place);
     if (needsStage(writing, states)) written.add(writing.stage.name);
   }
-  if (dialect.product === 'SingleStore' && written.size + 2 > MOST_TABLES)
+  if (written.size + 2 > dialect.transactionTables)
     throw new DestinationRejected(
-      `A source transaction changes more tables than the ${MOST_TABLES} that a transaction of the destination writes, staging tables included.`,
+      `A large source transaction changes more tables than the ${dialect.transactionTables} that a transaction of the destination writes, staging tables included.`,
       'Load the tables anew with `full`, and follow them in several pipelines.',
     );
 }

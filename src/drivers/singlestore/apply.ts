@@ -2,15 +2,26 @@ import type { Applier, ApplyRequest, Applied as Counts } from '../apply.ts';
 import type { LogEvent } from '../changes.ts';
 import type { Position } from '../model.ts';
 import { createAhead } from './apply-ahead.ts';
-import { type Batch, bytesOf, endOfTransaction, foldEvent, isFull, isMuch, newBatch } from './apply-batch.ts';
+import {
+  type Batch,
+  bytesOf,
+  countsOf,
+  endOfTransaction,
+  endsTransaction,
+  foldEvent,
+  isChange,
+  isFull,
+  isMuch,
+  newBatch,
+} from './apply-batch.ts';
 import { type Applied, all, openAll } from './apply-database.ts';
 import { createStream } from './apply-stream.ts';
 import type { Means, OnRowError } from './apply-write.ts';
 import { createBaseline } from './baseline.ts';
 import { destroy } from './connection.ts';
-import type { TableFold } from './fold.ts';
 import { checkKey } from './followed.ts';
 import { writeAccepted } from './park.ts';
+import { createPasses, writeInPasses } from './passes.ts';
 import type { Pool } from './pool.ts';
 import { explain } from './rejects.ts';
 import { readWaiting } from './rereads.ts';
@@ -43,8 +54,11 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
   const baseline = createBaseline(tables, (name) => (databases.get(name) as Applied).position, request.reached);
   const versions = { tables: baseline.versions, most: maxVersions };
   const stream = createStream([...databases.values()], request.reached);
-  const { capture, written } = request;
-  const means: Means = { pool, claim, capture, written, signal, onRowError, mark: ahead.mark };
+  const { mark } = ahead;
+  const { capture, written, reached } = request;
+  const means: Means = { pool, claim, capture, written, signal, onRowError, mark, reached };
+  const { transactionTables } = pool.dialect;
+  const passes = createPasses(tables, databaseOfTable, request.reached);
   let flushedAt = Date.now();
 
   let batch = newBatch(tables.length, versions);
@@ -98,8 +112,9 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
         return { index, writing: one, fold };
       });
       const end = ends ? { position, transactions: closing.transactions } : null;
+      const { times, events } = closing;
       work.push(
-        writeAccepted(to, { folds, end, times: closing.times, events: closing.events }, means).then(
+        writeInPasses(to, { folds, end, times, events }, means).then(
           () => {
             if (end) stream.moved(to, mark);
           },
@@ -151,6 +166,7 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
   }
 
   function fold(event: LogEvent) {
+    if ('table' in event && passes.wrote(event.table, stream.now.position)) return;
     const index = foldEvent(batch, event);
     if (index < 0) return;
     inside = true;
@@ -165,7 +181,8 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
       if (isChange(event)) tailChanges++;
       tailBytes += bytesOf(event);
     }
-    if (!isMuch(tailChanges, tailBytes)) return;
+    // What was written in passes once is not written in parts now.
+    if (!isMuch(tailChanges, tailBytes) || passes.areOpen) return;
     if (batch.transactions > 0) await close(true);
     baseline.standing(stream.now.position);
     large = true;
@@ -194,7 +211,7 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
         stream.reach(event.position, event.at);
         endOfTransaction(batch, event.at);
         inside = false;
-        if (large || isFull(batch)) {
+        if (large || isFull(batch, transactionTables) || passes.endAt(event.position)) {
           await close(true);
           // What follows it in this piece waits for its end again.
           if (large) {
@@ -275,16 +292,4 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
       await writing;
     },
   };
-}
-
-function endsTransaction({ kind }: LogEvent): boolean {
-  return kind === 'commit' || kind === 'progress';
-}
-
-function isChange({ kind }: LogEvent): boolean {
-  return kind !== 'commit' && kind !== 'progress' && kind !== 'structure';
-}
-
-function countsOf(index: number, fold: TableFold | undefined) {
-  return { index, inserted: fold?.inserted ?? 0, updated: fold?.updated ?? 0, deleted: fold?.deleted ?? 0 };
 }

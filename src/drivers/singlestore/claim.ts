@@ -185,7 +185,7 @@ async function take(
     );
     const [found] = await rows(
       session,
-      sql`select [run], [token], [owner], [seq], [position], [ordinal], [slot], [identity] from ${checkpoints} where [pipeline] = ${pipeline} and [scope] = ${scope}`,
+      sql`select [run], [token], [owner], [seq], [position], [ordinal], [slot], [identity], [part], [part_until] from ${checkpoints} where [pipeline] = ${pipeline} and [scope] = ${scope}`,
     );
     return found;
   });
@@ -196,6 +196,7 @@ async function take(
     seq: Number(row['seq']),
     position: String(row['position'] ?? '') as Position,
     ordinal: Number(row['ordinal']),
+    ...(row['part'] ? { part: { table: String(row['part']), until: String(row['part_until']) as Position } } : {}),
     slot: String(row['slot']),
     identity: String(row['identity'] ?? ''),
   };

@@ -31,8 +31,8 @@ export function partsDdl(sides: Sides, part: CheckPart | 'keys'): string {
   const { dialect, followed, place } = sides;
   const { table: source, target } = followed;
   if (part !== 'keys') return tableDdl(dialect, target.database, place(part), source, NO_LAYOUT);
-  // Two keys that the destination holds equal are two keys here.
-  const key = isExact(sides) ? [...source.key, NUMBER.name] : source.key;
+  // Two keys that the destination holds equal are two keys here; with a number they might be too long.
+  const key = isExact(sides) ? [] : source.key;
   const layout = { shard: source.key.map(quote), sort: undefined };
   const columns = [NUMBER, ...keyColumns(followed)];
   return tableDdl(dialect, target.database, place(part), { ...source, columns, key }, layout);

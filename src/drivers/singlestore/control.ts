@@ -29,7 +29,9 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       slot: 'name',
       identity: 'long',
       connections: 'long',
+      // The last table (by id) of a pass, which holds everything up to `part_until`; '': no transaction is written in passes.
       part: 'word',
+      part_until: 'long',
     },
     key: ['pipeline', 'scope'],
     shard: ['pipeline', 'scope'],
@@ -69,6 +71,8 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       // 1: the copy keeps versions of its rows. Changes up to `baseline_until` belong to the loaded rows.
       history: 'number',
       baseline_until: 'long',
+      // The scope's `part_until` when the table joined it.
+      joined: 'long',
       options_hash: 'word',
       rows_total: 'number',
       bytes_total: 'number',

@@ -6,7 +6,7 @@ import { claimChunk } from './chunks.ts';
 import { claimScope } from './claim.ts';
 import { connect, destroy, type Observe, rows, type Session } from './connection.ts';
 import { prepare } from './control.ts';
-import { dialectOf, type Product } from './dialect.ts';
+import { type Dialect, dialectOf, type Product } from './dialect.ts';
 import { leave, readFollowed } from './followed.ts';
 import { checkDatabaseName } from './names.ts';
 import { readAddress, readMaxVersions, readOnRowError } from './params.ts';
@@ -24,11 +24,12 @@ import { countWaiting, dropChecks, openCheck } from './validate.ts';
 /** Opens SingleStore, or MariaDB/MySQL in its place. */
 export const open: OpenDestination = (params, signal) => openObserved(params, signal);
 
-/** `open` with an observer of every statement: tests read, lint and cut there. */
+/** `open` with an observer of every statement: tests read, lint and cut there, and lower limits of the server by `more`. */
 export async function openObserved(
   params: Parameters<OpenDestination>[0],
   signal: AbortSignal,
   observe?: Observe,
+  more: Partial<Dialect> = {},
 ): Promise<Destination> {
   signal.throwIfAborted();
   const address = readAddress(params);
@@ -40,7 +41,7 @@ export async function openObserved(
   } finally {
     destroy(first);
   }
-  const pool = createPool(address, dialectOf(server.product), observe);
+  const pool = createPool(address, { ...dialectOf(server.product), ...more }, observe);
   const stop = () =>
     closePool(pool, signal.reason instanceof Error ? signal.reason : new Error('The destination was closed.'));
   signal.addEventListener('abort', stop, { once: true });

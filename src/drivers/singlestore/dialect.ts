@@ -32,6 +32,8 @@ export type Dialect = {
   readonly varcharLength: number;
   /** Longest key in bytes; undefined: not limited by us. */
   readonly keyBytes: number | undefined;
+  /** Tables that one transaction may write, with room for what the server counts besides (singlestore.md §4). */
+  readonly transactionTables: number;
   /** Whether MODIFY takes a new type; else a new column takes the old one's place (singlestore.md §2). */
   readonly modifiesColumns: boolean;
   /** Settings of every session. Optional ones may be refused. */
@@ -56,6 +58,7 @@ const SINGLESTORE: Dialect = {
   loadCharset: 'utf8mb4',
   varcharLength: 21_845,
   keyBytes: undefined,
+  transactionTables: 1000,
   modifiesColumns: false,
   // READ COMMITTED is all there is. The rest is unproven on a server (singlestore.md §6) and not needed for exactness.
   session: [
@@ -85,6 +88,7 @@ function standIn(product: 'MariaDB' | 'MySQL'): Dialect {
     loadCharset: product === 'MariaDB' ? 'binary' : 'utf8mb4',
     varcharLength: 16_383,
     keyBytes: 3072,
+    transactionTables: Number.POSITIVE_INFINITY,
     modifiesColumns: true,
     session: [
       {

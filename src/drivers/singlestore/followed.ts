@@ -49,6 +49,7 @@ export async function readFollowed(
         place: live ? row.target : shadowName(row.id, row.load),
         load,
         table: structure,
+        ...(live && row.row['joined'] ? { joined: String(row.row['joined']) as Position } : {}),
         followFrom: live ? text('follow_from') : null,
         aheadUntil: live ? text('ahead_until') : text('load_until'),
         options: { history: historyOf(row, live) },

@@ -123,7 +123,7 @@ export async function rollBack(pool: Pool, { claim, to, tables, reached }: RollB
         );
         await run(
           session,
-          sql`update ${table(database, '_flow_checkpoints')} set [seq] = [seq] + 1, [position] = ${to} ${{ raw: mine }}`,
+          sql`update ${table(database, '_flow_checkpoints')} set [seq] = [seq] + 1, [position] = ${to}, [part] = '', [part_until] = null ${{ raw: mine }}`,
         );
       }),
     );

@@ -153,9 +153,14 @@ async function finish(
   const { id, load, pipeline } = registered;
   const at = now();
   await transaction(session, async () => {
+    const [checkpoint] = await rows(
+      session,
+      sql`select [part_until] from ${table(database, '_flow_checkpoints')} where [pipeline] = ${pipeline} and [scope] = ${scope}`,
+    );
+    const joined = checkpoint?.['part_until'] ?? null;
     await run(
       session,
-      sql`update ${table(database, '_flow_tables')} set [scope] = ${scope}, [state] = 'loaded', [live] = 1, [live_load] = [load_number], [load_state] = '', [load_fence] = [load_fence] + 1, [ahead_until] = [load_until], [history] = [load_history], [baseline_until] = [load_until], [follow_from] = ${followFrom}, [rows_total] = [load_rows], [bytes_total] = [load_bytes], [rules] = [load_rules], [started_at] = [load_started], [loaded_at] = ${at}, [error_class] = '', [error_message] = null, [error_action] = null where [table_id] = ${id} and [load_number] = ${load} and [load_state] = 'journalled'`,
+      sql`update ${table(database, '_flow_tables')} set [scope] = ${scope}, [joined] = ${joined}, [state] = 'loaded', [live] = 1, [live_load] = [load_number], [load_state] = '', [load_fence] = [load_fence] + 1, [ahead_until] = [load_until], [history] = [load_history], [baseline_until] = [load_until], [follow_from] = ${followFrom}, [rows_total] = [load_rows], [bytes_total] = [load_bytes], [rules] = [load_rules], [started_at] = [load_started], [loaded_at] = ${at}, [error_class] = '', [error_message] = null, [error_action] = null where [table_id] = ${id} and [load_number] = ${load} and [load_state] = 'journalled'`,
     );
     // An adopted table of another pipeline: that pipeline must never write it again.
     await run(
