@@ -1,4 +1,4 @@
-import { cancellationSignal, log } from '@temporalio/activity';
+import { Context, cancellationSignal, log } from '@temporalio/activity';
 import type { Applied, Applier, ClaimedScope, Followed } from '../drivers/apply.ts';
 import { isPermanent, Misconfigured } from '../drivers/errors.ts';
 import type { Position, TableError, TableOptions, TableRef } from '../drivers/model.ts';
@@ -43,7 +43,7 @@ export type SliceAnswer = {
   readonly at: number | null;
   /** When the reader last stood at the log's end with everything written, ms by this worker's clock; null: not in this slice. */
   readonly completeAt?: number | null;
-  /** Tables that left the stream in this slice and must be loaded again. */
+  /** Tables that have left the stream, in this slice or before, and must be loaded again. */
   readonly left: readonly { readonly ref: TableRef; readonly error: TableError }[];
   readonly altered: readonly { readonly ref: TableRef; readonly change: string }[];
   /** Followed tables whose rows may still be newer than the stream; at most 1,000. */
@@ -74,7 +74,6 @@ type Counts = { -readonly [K in keyof Applied]: number };
 type Slice = {
   readonly input: SliceInput;
   readonly counts: Counts;
-  readonly left: { ref: TableRef; error: TableError }[];
   readonly altered: { ref: TableRef; change: string }[];
   readonly stop: AbortSignal;
   /** What the source last said of its log. */
@@ -94,23 +93,34 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
   const state: Slice = {
     input,
     counts: { inserted: 0, updated: 0, deleted: 0, parked: 0 },
-    left: [],
     altered: [],
     stop: AbortSignal.any([over.signal, cancellationSignal()]),
     log: { at: 0, seen: null },
   };
   try {
+    // An earlier attempt may have taken tables out and died before it could say so: this slice is there to tell.
+    if (Context.current().info.attempt > 1 && (await lostTables(ends, input)).length > 0) over.abort();
     for (let passes = 1; ; passes++) {
       const pass = await follow(ends, state);
       // A changed structure ends a pass: the next one reads with the new structure, or without the table.
       if (pass === 'again') continue;
       // Rows that had to be read again are newer than the end of the log that this pass was for.
       const more = input.until === 'written' && pass.behind.length > 0 && passes < MOST_PASSES && !state.stop.aborted;
-      if (!more) return { ...pass, rows: state.counts, left: state.left, altered: state.altered };
+      if (!more) return { ...pass, rows: state.counts, left: await lostTables(ends, input), altered: state.altered };
     }
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** What the destination knows, which outlives an attempt. */
+async function lostTables({ destination }: Ends, { databases, pipeline }: SliceInput): Promise<SliceAnswer['left']> {
+  const records = [];
+  for (const database of databases)
+    records.push(...(await at('destination', () => destination.tables(database, pipeline))));
+  return records.flatMap(({ ref, state, error }) =>
+    (state === 'reload' || state === 'error') && error !== null ? [{ ref, error }] : [],
+  );
 }
 
 type Pass = Pick<SliceAnswer, 'position' | 'at' | 'behind' | 'keyless' | 'followed' | 'completeAt'>;
@@ -247,7 +257,6 @@ async function restructure(
   await at('destination', () =>
     destination.leave(claim, [{ id: table.id, database: table.target.database, state: 'reload', error: problem }]),
   );
-  state.left.push({ ref: table.ref, error: problem });
 }
 
 function add(counts: Counts, applied: readonly Applied[]): void {

@@ -56,7 +56,12 @@ export async function catchUp(input: FullInput, state: LoadState, began: BeginAn
     ]);
   }
   state.warned = true;
-  await giveUp(input, state, answer.left);
+  const own = new Set(input.tables.map(({ ref }) => nameOf(ref)));
+  await giveUp(
+    input,
+    state,
+    answer.left.filter(({ ref }) => own.has(nameOf(ref))),
+  );
 }
 
 /**

@@ -18,7 +18,8 @@ type State = {
   at: number | null;
   completeAt: number | null;
   yielding: boolean;
-  readonly left: FailedTable[];
+  /** Tables that have left the stream. */
+  left: readonly FailedTable[];
 };
 
 /**
@@ -105,18 +106,12 @@ function take(input: DeltaInput, state: State, answer: SliceAnswer): void {
   state.position = answer.position;
   state.at = answer.at ?? state.at;
   state.completeAt = answer.completeAt ?? state.completeAt;
-  state.left.push(...answer.left);
+  state.left = answer.left;
   notice(input.run, [
     ...answer.altered.map(({ ref, change }) => ({
       message: `The table's structure was changed as at the source: ${change}`,
       code: 'structure_changed',
       table: nameOf(ref),
-    })),
-    ...answer.left.map(({ ref, error }) => ({
-      message: `${error.message} ${error.action}`,
-      code: error.class,
-      table: nameOf(ref),
-      failed: true,
     })),
   ]);
 }

@@ -1,19 +1,14 @@
 /** How runs begin and end, as pure functions of a pipeline's state. */
-import type {
-  DeltaInput,
-  DeltaResult,
-  FailedTable,
-  FullInput,
-  FullResult,
-  NoteEvents,
-  NoteStream,
-} from './children.ts';
+import type { DeltaInput, DeltaResult, FullInput, FullResult, NoteEvents, NoteStream } from './children.ts';
 import { leavingTables, targetOf } from './destinations.ts';
 import { label, nameOf } from './labels.ts';
 import type { Run, SelectedTable, Side } from './messages.ts';
 import { request } from './requests.ts';
 import { isContinuous, laneOf, queueBehind, tickAfter } from './schedule.ts';
 import { addEvent, keepRun, type PipelineState, selectedTables } from './state.ts';
+
+/** Tables that the log names when many are lost at once. */
+const MOST_EVENTS = 100;
 
 /** Takes a run from the queue, or one that the scheduler wants, into its lane. */
 export function begin(state: PipelineState, run: Run, now: number): PipelineState {
@@ -177,7 +172,7 @@ export function endStream(
     run: run.id,
     table: null,
   });
-  return reloadLost(next, input, result.left, now);
+  return reloadLost(state, next, run, now);
 }
 
 function pick({ runs }: PipelineState): Pick<PipelineState, 'runs'> {
@@ -190,7 +185,7 @@ export function noteStream(state: PipelineState, note: NoteStream, now: number):
   if (run?.id !== note.run) return state;
   const next = takeIn(state, note);
   const going = { ...next, streaming: { ...run, rows: { ...note.rows, loaded: 0 } }, failures: 0 };
-  return reloadLost(going, deltaInput(state, run), note.left, now);
+  return reloadLost(state, going, run, now);
 }
 
 /** Position and table states as a stream has left them. */
@@ -202,10 +197,11 @@ function takeIn(
   const ahead = new Set(behind?.map(nameOf));
   const tables = { ...state.tables };
   for (const [name, table] of Object.entries(state.tables)) {
+    // Others are being loaded, or wait for it: the destination tells of tables that it has lost again and again.
+    if (table.state !== 'loaded' && table.state !== 'consistent') continue;
     const error = lost.get(name);
     if (error) tables[name] = { ...table, state: 'reload', error };
-    else if (behind !== null && (table.state === 'loaded' || table.state === 'consistent'))
-      tables[name] = { ...table, state: ahead.has(name) ? 'loaded' : 'consistent' };
+    else if (behind !== null) tables[name] = { ...table, state: ahead.has(name) ? 'loaded' : 'consistent' };
   }
   return {
     ...state,
@@ -217,9 +213,25 @@ function takeIn(
 }
 
 /** A table whose structure changed beyond what can be altered is loaded again at once, unless structures are the user's own business. */
-function reloadLost(state: PipelineState, input: DeltaInput, left: readonly FailedTable[], now: number): PipelineState {
-  if (left.length === 0 || input.structures !== 'alter') return state;
-  return request(state, 'syncnew', now)[0];
+function reloadLost(before: PipelineState, after: PipelineState, run: Run, now: number): PipelineState {
+  let next = after;
+  let lost = 0;
+  for (const [name, table] of Object.entries(after.tables)) {
+    const was = before.tables[name]?.state;
+    if (table.state !== 'reload' || !table.error || (was !== 'loaded' && was !== 'consistent')) continue;
+    if (++lost > MOST_EVENTS) continue;
+    const message = `${table.error.message} ${table.error.action}`.slice(0, 500);
+    next = addEvent(next, now, {
+      level: 'error',
+      group: 'Errors',
+      code: table.error.class,
+      message,
+      run: run.id,
+      table: name,
+    });
+  }
+  if (lost === 0 || deltaInput(before, run).structures !== 'alter') return next;
+  return request(next, 'syncnew', now)[0];
 }
 
 type Ended = Pick<FullResult, 'error' | 'failed'> & { readonly state: FullResult['state'] };

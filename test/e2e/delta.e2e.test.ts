@@ -1,6 +1,7 @@
 import type { WorkflowHandle } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
 import {
+  type PipelineEvent,
   type PipelineOverview,
   queries,
   queues,
@@ -215,6 +216,32 @@ async function withWindow(seeded: Promise<SeededSource>): Promise<SeededSource> 
   const source = await seeded;
   return { ...source, params: { ...source.params, rollback_window: '1' } };
 }
+
+describe('a table that an attempt has taken out of the stream before it died', () => {
+  it('is known of by the next attempt, and loaded again', { timeout: 120_000 }, async () => {
+    const [source, target] = await Promise.all([seedPostgres(inject('postgres15'), 1_000), makeDestination('mariadb')]);
+    try {
+      const handle = await startPipeline(harness, source, target, [{ name: 'big' }, { name: 'empty_table' }]);
+      await expectGood(handle, await runFull(handle));
+      // What the attempt has written, and nobody has heard of.
+      await target.query(
+        `update ${target.db}._flow_tables set state = 'reload', error_class = 'StructureChanged', error_message = 'It changed.', error_action = 'Load it.' where source_name = 'empty_table'`,
+      );
+      await source.run("insert into empty_table values (1, 'a'); update big set a = 1 where id = 1");
+      await expect(runOperation(handle, 'delta')).resolves.toMatchObject({ state: 'succeeded' });
+      await until(
+        () => overview(handle),
+        ({ queue, current, consistent }) => consistent && queue.length === 0 && current.load === null,
+      );
+      await expectSame(source, target, ['big', 'empty_table']);
+      const events = await handle.query<readonly PipelineEvent[], [{ since: number }]>(queries.events, { since: 0 });
+      expect(events.filter(({ code }) => code === 'StructureChanged')).toMatchObject([{ table: 'public.empty_table' }]);
+    } finally {
+      await source.drop();
+      await target.drop();
+    }
+  });
+});
 
 describe('a pipeline that is deleted while it streams', () => {
   it('ends, and leaves nothing at the source and no control row', { timeout: 120_000 }, async () => {
