@@ -217,6 +217,7 @@ describe('control tables', () => {
         `  \`identity\` longtext character set utf8mb4 collate ${collation} null,`,
         `  \`connections\` longtext character set utf8mb4 collate ${collation} null,`,
         `  \`part\` varchar(100) character set utf8mb4 collate ${collation} not null default '',`,
+        `  \`part_until\` longtext character set utf8mb4 collate ${collation} null,`,
         '  primary key (`pipeline`, `scope`)',
       ].join('\n');
     expect(controlDdl(SINGLESTORE, 'db', '_flow_checkpoints')).toBe(
@@ -232,7 +233,7 @@ describe('control tables', () => {
     const stored = Object.entries(CONTROL).map(([name, { columns }]) => `${name}: ${Object.keys(columns).join(' ')}`);
     expect(stored).toEqual(
       expect.arrayContaining([
-        '_flow_checkpoints: pipeline scope run token owner seq position ordinal slot identity connections part',
+        '_flow_checkpoints: pipeline scope run token owner seq position ordinal slot identity connections part part_until',
         '_flow_chunks: table_id load_number chunk token state cut rows_sent bytes_sent rows_parked rules',
         '_flow_journal: table_id pipeline run load_number step target_table',
       ]),
