@@ -138,7 +138,8 @@ function keyOfLine({ columns, key }: Table, line: string): string {
     .join('\t');
 }
 
-for (const name of ['MariaDB', 'MySQL', 'SingleStore mode'] as const) {
+// MySQL speaks the same dialect as MariaDB here; the apply suite runs on it.
+for (const name of ['MariaDB', 'SingleStore mode'] as const) {
   describe(`history mode on ${name}`, () => {
     let place: Place;
     let destination: Destination;

@@ -2,10 +2,10 @@ import { expect, it } from 'vitest';
 import type { Mode, SourceName } from '../chaos/fleet.ts';
 import { playStreamLane, streamLine } from '../chaos/stream-lane.ts';
 
-/** Some rounds of `npm run chaos:streams`: with a new table beside the stream, with structure changes, with a repeated full extract. */
+/** Some rounds of `npm run chaos:streams`: one of them with a new table beside the stream. */
 const lanes: readonly (readonly [SourceName, Mode, readonly number[]])[] = [
-  ['postgres', 'singlestore', [11, 10]],
-  ['mariadb', 'mariadb', [1, 4]],
+  ['postgres', 'singlestore', [11]],
+  ['mariadb', 'mariadb', [1]],
 ];
 
 it.each(lanes)(

@@ -70,7 +70,7 @@ describe.each(cases)('changes of %s to %s', { timeout: 240_000 }, (_name, mode, 
     const workload = await startWorkload(source, 1);
     await expectGood(handle, await runFull(handle));
     for (let round = 0; round < 3; round++) {
-      await workload.run(150);
+      await workload.run(60);
       const run = await runOperation(handle, 'delta');
       await expectGood(handle, run);
       expect(run.rows.inserted + run.rows.updated + run.rows.deleted).toBeGreaterThan(0);

@@ -25,7 +25,6 @@ import { startWorkload } from './workload.ts';
 
 const cases: readonly (readonly [string, 'mariadb' | 'singlestore', () => Promise<SeededSource>])[] = [
   ['PostgreSQL 15', 'singlestore', () => seedPostgres(inject('postgres15'), 5_000)],
-  ['MySQL 9', 'mariadb', () => seedMysql(inject('mysql9'), 5_000)],
   ['MariaDB 10.11', 'singlestore', () => seedMysql(inject('mariadb'), 5_000)],
 ];
 
