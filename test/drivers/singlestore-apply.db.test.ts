@@ -47,7 +47,8 @@ async function feedAll({ applier, events }: Begun, random: () => number, most?: 
   await applier.flush();
 }
 
-for (const name of PLACES) {
+// MySQL speaks the same dialect as MariaDB here; the suites of scopes and of loads run on it.
+for (const name of PLACES.filter((one) => one !== 'MySQL')) {
   describe(`applying changes on ${name}`, () => {
     let place: Place;
     let destination: Destination;

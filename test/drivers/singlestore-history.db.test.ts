@@ -138,7 +138,7 @@ function keyOfLine({ columns, key }: Table, line: string): string {
     .join('\t');
 }
 
-// MySQL speaks the same dialect as MariaDB here; the apply suite runs on it.
+// MySQL speaks the same dialect as MariaDB here; the suites of scopes and of loads run on it.
 for (const name of ['MariaDB', 'SingleStore mode'] as const) {
   describe(`history mode on ${name}`, () => {
     let place: Place;
