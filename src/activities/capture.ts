@@ -1,23 +1,17 @@
-import { Context, cancellationSignal, log } from '@temporalio/activity';
+import { Context, cancellationSignal } from '@temporalio/activity';
 import type { Applied, Applier, ClaimedScope, Followed } from '../drivers/apply.ts';
-import { isPermanent, Misconfigured } from '../drivers/errors.ts';
+import { Misconfigured } from '../drivers/errors.ts';
 import type { Position, TableError, TableOptions, TableRef } from '../drivers/model.ts';
 import type { LogState } from '../drivers/source.ts';
 import type { RowCounts } from '../workflows/messages.ts';
 import type { StreamHeartbeat } from '../workflows/progress.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
+import { type Leaving, leave, restructure } from './leaving.ts';
 import { slotName, sourceName } from './names.ts';
 import { keyOf } from './plan.ts';
-import { type Changed, type Pumping, pump, releaser } from './pump.ts';
+import { type Pumping, pump, releaser } from './pump.ts';
 import { skipped, smallest } from './resume.ts';
 import { keptFrom } from './rollback.ts';
-
-/** A table that leaves the stream, because a user said so. */
-export type Leaving = {
-  readonly ref: TableRef;
-  readonly target: { readonly database: string; readonly table: string };
-  readonly state: 'paused' | 'skipped';
-};
 
 export type SliceInput = Sealed & {
   readonly pipeline: string;
@@ -194,7 +188,9 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     );
     await at('destination', () => applier.flush());
     if (changed) {
-      await restructure(ends, state, claim, followed[changed.table] as Followed, changed, applier.durable);
+      const table = followed[changed.table] as Followed;
+      if (await restructure(ends, input.structures, claim, table, changed, applier.durable))
+        state.altered.push({ ref: table.ref, change: changed.reason });
       return 'again';
     }
   } finally {
@@ -213,50 +209,6 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     keyless,
     followed: followed.length,
   };
-}
-
-/** Takes tables out of the stream that users paused or skipped; returns the others. */
-async function leave(
-  { destination }: Ends,
-  claim: ClaimedScope,
-  leaving: readonly Leaving[],
-  tables: readonly Followed[],
-): Promise<Followed[]> {
-  const going = tables.flatMap((table) => {
-    const found = leaving.find((one) => one.ref.schema === table.ref.schema && one.ref.name === table.ref.name);
-    return found ? [{ id: table.id, database: table.target.database, state: found.state, error: null }] : [];
-  });
-  if (going.length > 0) await at('destination', () => destination.leave(claim, going));
-  return tables.filter((table) => !going.some((one) => one.id === table.id));
-}
-
-/** Brings a changed structure to the copy, or takes the table out of the stream. */
-async function restructure(
-  { destination }: Ends,
-  state: Slice,
-  claim: ClaimedScope,
-  table: Followed,
-  { now, reason }: Changed,
-  from: Position,
-): Promise<void> {
-  if (now !== null && state.input.structures === 'alter') {
-    try {
-      await at('destination', () => destination.restructure({ claim, table, now, from, alter: true }));
-      state.altered.push({ ref: table.ref, change: reason });
-      return;
-    } catch (error) {
-      if (!isPermanent(error) || error.name === 'Superseded') throw error;
-      log.info('structure change needs a reload', { table: table.ref.name, why: error.message });
-    }
-  }
-  const problem: TableError = {
-    class: 'StructureChanged',
-    message: `The structure of ${table.ref.schema}.${table.ref.name} changed at the source: ${reason}`,
-    action: 'The copy stays as it was before the change; load the table again with syncnew.',
-  };
-  await at('destination', () =>
-    destination.leave(claim, [{ id: table.id, database: table.target.database, state: 'reload', error: problem }]),
-  );
 }
 
 function add(counts: Counts, applied: readonly Applied[]): void {

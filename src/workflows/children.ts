@@ -1,5 +1,5 @@
 /** What a pipeline and the workflows it spawns say to each other. Stored in workflow histories: add fields, never rename or retype. */
-import type { Leaving } from '../activities/capture.ts';
+import type { Leaving } from '../activities/leaving.ts';
 import type { RollbackTarget } from '../activities/rollback.ts';
 import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
 import type { CheckTotals, Connection, PipelineEvent, RowCounts, RunError } from './messages.ts';

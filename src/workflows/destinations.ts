@@ -1,5 +1,5 @@
 /** Where a pipeline's tables go, and which of them leave its stream. */
-import type { Leaving } from '../activities/capture.ts';
+import type { Leaving } from '../activities/leaving.ts';
 import { destinationOf } from '../codes.ts';
 import type { SelectedTable } from './messages.ts';
 import type { PipelineState } from './state.ts';

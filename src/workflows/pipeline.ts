@@ -34,7 +34,7 @@ import {
 } from './messages.ts';
 import { details } from './overview.ts';
 import { actOnTable, cancel, request } from './requests.ts';
-import { begin, deltaInput, end, endStream, fullInput, NO_LOAD, NO_STREAM, noteEvents, noteStream } from './runs.ts';
+import { begin, deltaInput, end, fullInput, NO_LOAD, NO_STREAM, noteEvents } from './runs.ts';
 import { due, laneOf, shouldReturn, streamKey, wakeAt } from './schedule.ts';
 import { endRollback, rollbackInput } from './set-back.ts';
 import {
@@ -48,6 +48,7 @@ import {
   setScheduler,
   setTable,
 } from './state.ts';
+import { endStream, noteStream } from './stream-runs.ts';
 import { endValidate, keepUp, toldToValidate, validateInput } from './validation.ts';
 import { checkRevision, checkSelection } from './validators.ts';
 
