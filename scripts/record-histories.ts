@@ -42,11 +42,26 @@ const runEnded = (handle: Pipeline, id: number) =>
     (run) => run?.endedAt != null,
     120_000,
   );
-async function requested(handle: Pipeline, operation: string, to?: { point: number }): Promise<number> {
-  const argument = { operation, ...(to ? { to } : {}) };
+async function requested(handle: Pipeline, operation: string, more: object = {}): Promise<number> {
+  const argument = { operation, ...more };
   const answer = await handle.executeUpdate<RequestAnswer, [unknown]>(updates.request, { args: [argument] });
   if (!answer.accepted) throw new Error(`${operation}: ${answer.text}`);
   return answer.run.id;
+}
+
+/** Has the stream follow without an end; the run that does. */
+async function streaming(handle: Pipeline, world: World): Promise<number> {
+  const auto = { type: 'auto', duration: null, offset: '0d00h00m', weekFlags: null };
+  await handle.executeUpdate(updates.setSchedule, { args: [{ schedule: auto }] });
+  const { current } = await until(
+    () => overview(handle),
+    (now) => now.current.stream !== null,
+  );
+  await until(
+    async () => world.calls,
+    (calls) => calls.includes('slice 1 forever'),
+  );
+  return current.stream?.id ?? 0;
 }
 
 const scenarios: Record<string, Scenario> = {
@@ -124,16 +139,7 @@ const scenarios: Record<string, Scenario> = {
     await full(handle);
     await runEnded(handle, 1);
     await runEnded(handle, await requested(handle, 'delta'));
-    const auto = { type: 'auto', duration: null, offset: '0d00h00m', weekFlags: null };
-    await handle.executeUpdate(updates.setSchedule, { args: [{ schedule: auto }] });
-    const stream = await until(
-      () => overview(handle),
-      ({ current }) => current.stream !== null,
-    );
-    await until(
-      async () => world.calls,
-      (calls) => calls.includes('slice 1 forever'),
-    );
+    const stream = await streaming(handle, world);
     const c = { table: { database: 'shop', schema: 'public', name: 'c' }, select: true, options: {} };
     await handle.executeUpdate(updates.setTable, { args: [c] });
     const added = await requested(handle, 'syncnew');
@@ -142,7 +148,7 @@ const scenarios: Record<string, Scenario> = {
     await handle.executeUpdate(updates.tableAction, { args: [{ table, action: 'pause' }] });
     await handle.executeUpdate(updates.tableAction, { args: [{ table, action: 'resume' }] });
     await runEnded(handle, await requested(handle, 'syncnew'));
-    const back = await requested(handle, 'rollback', { point: 3 });
+    const back = await requested(handle, 'rollback', { to: { point: 3 } });
     await runEnded(handle, back);
     await until(
       () => overview(handle),
@@ -158,7 +164,7 @@ const scenarios: Record<string, Scenario> = {
       { name: 'pipeline-streams', workflowId: 'pipeline/streams' },
       { name: 'full-caught-up', workflowId: 'pipeline/streams/full/1' },
       { name: 'delta-once', workflowId: 'pipeline/streams/delta/2' },
-      { name: 'delta-continuous', workflowId: `pipeline/streams/delta/${stream.current.stream?.id}` },
+      { name: 'delta-continuous', workflowId: `pipeline/streams/delta/${stream}` },
       { name: 'syncnew-handed-over', workflowId: `pipeline/streams/syncnew/${added}` },
       { name: 'rollback', workflowId: `pipeline/streams/rollback/${back}` },
     ];
@@ -181,12 +187,7 @@ const scenarios: Record<string, Scenario> = {
     const { runId } = await handle.describe();
     await full(handle);
     await runEnded(handle, 1);
-    const auto = { type: 'auto', duration: null, offset: '0d00h00m', weekFlags: null };
-    await handle.executeUpdate(updates.setSchedule, { args: [{ schedule: auto }] });
-    await until(
-      async () => world.calls,
-      (calls) => calls.includes('slice 1 forever'),
-    );
+    await streaming(handle, world);
     for (let n = 0; n < 1000; n++) await handle.executeUpdate(updates.setLicence, { args: [{ key: `k${n}` }] });
     await until(
       async () => (await handle.describe()).runId,
@@ -200,6 +201,114 @@ const scenarios: Record<string, Scenario> = {
       { name: 'pipeline-stream-turned-over-before', workflowId: 'pipeline/flowing', runId },
       { name: 'pipeline-stream-turned-over-after', workflowId: 'pipeline/flowing' },
     ];
+  },
+  'pipeline-validated': async ({ client }, world) => {
+    world.captures = true;
+    const handle = await startPipeline(client, 'validated', ['a', 'b']);
+    await full(handle);
+    await runEnded(handle, 1);
+    // Where no stream goes on, the validation has a delta started.
+    world.onSettle = async (input, stop) => {
+      await until(
+        async () => stop.aborted || world.calls.includes('slice 1 written'),
+        (done) => done,
+      );
+      return newWorld().onSettle(input, stop);
+    };
+    const clean = await requested(handle, 'validate');
+    await runEnded(handle, clean);
+    await streaming(handle, world);
+    world.onSettle = async ({ tables, repair }) => ({
+      done: tables.map(({ ref }) => {
+        const check = { checked: 10, different: 2, repaired: repair ? 2 : 0, unsettled: 0, examples: ['id=1', 'id=2'] };
+        return { ref, state: 'checked' as const, check, error: null };
+      }),
+      again: [],
+    });
+    const validate = { repair: true, tables: ['public.b'] };
+    const repaired = await requested(handle, 'validate', { validate });
+    await runEnded(handle, repaired);
+    world.onSettle = async () => {
+      await nap(60_000);
+      throw new Error('It should have been cancelled.');
+    };
+    const cancelled = await requested(handle, 'validate');
+    await until(
+      async () => world.calls.filter((call) => call.startsWith('settle')).length,
+      (count) => count >= 5,
+    );
+    await handle.executeUpdate(updates.cancel, { args: [{ lane: 'load' }] });
+    await runEnded(handle, cancelled);
+    return [
+      { name: 'pipeline-validated', workflowId: 'pipeline/validated' },
+      { name: 'validate-clean', workflowId: `pipeline/validated/validate/${clean}` },
+      { name: 'validate-repaired', workflowId: `pipeline/validated/validate/${repaired}` },
+      { name: 'validate-cancelled', workflowId: `pipeline/validated/validate/${cancelled}` },
+    ];
+  },
+  'pipeline-structures': async ({ client }, world) => {
+    world.captures = true;
+    const handle = await startPipeline(client, 'structures', ['a', 'b']);
+    await full(handle);
+    await runEnded(handle, 1);
+    await streaming(handle, world);
+    const sync = await requested(handle, 'syncstruct');
+    await runEnded(handle, sync);
+    await until(
+      () => overview(handle),
+      ({ current }) => (current.stream?.id ?? 0) > sync,
+    );
+    return [
+      { name: 'pipeline-structures', workflowId: 'pipeline/structures' },
+      { name: 'syncstruct', workflowId: `pipeline/structures/syncstruct/${sync}` },
+    ];
+  },
+  'pipeline-stream-cancelled': async ({ client }, world) => {
+    world.captures = true;
+    const handle = await startPipeline(client, 'halted', ['a', 'b']);
+    await full(handle);
+    await runEnded(handle, 1);
+    world.onSlice = () => nap(60_000).then(() => newWorld().onSlice({} as never, new AbortController().signal));
+    const stopped = await requested(handle, 'delta');
+    await until(
+      async () => world.calls.filter((call) => call.startsWith('slice')).length,
+      (count) => count >= 2,
+    );
+    await handle.executeUpdate(updates.cancel, { args: [{ lane: 'stream' }] });
+    await runEnded(handle, stopped);
+    world.onSlice = newWorld().onSlice;
+    await runEnded(handle, await requested(handle, 'delta'));
+    return [
+      { name: 'pipeline-stream-cancelled', workflowId: 'pipeline/halted' },
+      { name: 'delta-cancelled', workflowId: `pipeline/halted/delta/${stopped}` },
+    ];
+  },
+  'pipeline-tables-left': async ({ client }, world) => {
+    world.captures = true;
+    const handle = await startPipeline(client, 'left', ['a', 'b', 'c']);
+    await full(handle);
+    await runEnded(handle, 1);
+    let stream = await streaming(handle, world);
+    const act = (name: string, action: string) =>
+      handle.executeUpdate(updates.tableAction, { args: [{ table: { schema: 'public', name }, action }] });
+    const restarted = async () => {
+      const before = stream;
+      const { current } = await until(
+        () => overview(handle),
+        (now) => (now.current.stream?.id ?? 0) > before,
+      );
+      stream = current.stream?.id ?? 0;
+    };
+    // The stream returns and begins again without the table.
+    await act('a', 'pause');
+    await restarted();
+    await act('b', 'skip');
+    await restarted();
+    await act('a', 'resume');
+    await act('c', 'reload');
+    await runEnded(handle, await requested(handle, 'syncnew'));
+    await nap(500);
+    return [{ name: 'pipeline-tables-left', workflowId: 'pipeline/left' }];
   },
   'short-workflows': async ({ client }) => {
     const params = { host: 'h', port: '1', uid: 'u', pwd: 'sealed:x', type: 'rds.pgres' };
