@@ -104,8 +104,8 @@ export async function measureLoad(bench: Bench, kind: PipeSource, rows: number, 
 const DISTURBED = 0.1;
 const ATTEMPTS = 6;
 
-/** Runs something when the machine is idle, and once more when other programs disturbed it. */
-export async function measure<T>(bench: Bench, run: () => Promise<T>): Promise<T> {
+/** Runs something when the machine is idle, and once more when other programs disturbed it; with `attempts` 1 it only says so. */
+export async function measure<T>(bench: Bench, run: () => Promise<T>, attempts = ATTEMPTS): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     await settle();
     const watch = watchOthers();
@@ -113,9 +113,9 @@ export async function measure<T>(bench: Bench, run: () => Promise<T>): Promise<T
     const others = watch();
     if (others <= DISTURBED) return result;
     bench.say(
-      `  other programs took ${(others * 100).toFixed(0)} % of the machine${attempt < ATTEMPTS ? ': once more' : ''}`,
+      `  other programs took ${(others * 100).toFixed(0)} % of the machine${attempt < attempts ? ': once more' : ''}`,
     );
-    if (attempt === ATTEMPTS) return result;
+    if (attempt === attempts) return result;
   }
 }
 

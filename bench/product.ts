@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { waitForRoute } from '../scripts/demo/api-client.ts';
 import { freePort, logTail, type RunningProgram, startProgram } from '../scripts/servers/process.ts';
 import { makeRunFolder, type ServerInfo } from '../scripts/servers/server.ts';
+import { nodeFlags } from '../src/node-flags.ts';
 
 /** The product as an operator runs it: an API process and a worker process of their own beside a Temporal server. */
 export type Product = {
@@ -39,9 +40,9 @@ export async function startProduct(temporalAddress: string, profile: string | un
   };
   const url = `http://127.0.0.1:${port}`;
   try {
-    const api = run([main, 'api']);
+    const api = run([...nodeFlags, main, 'api']);
     programs.push(api);
-    const worker = run([...profiled, main, 'worker']);
+    const worker = run([...nodeFlags, ...profiled, main, 'worker']);
     programs.push(worker);
     await waitForRoute(`${url}/readyz`, 90_000, () => api.running() && worker.running());
     return { url, api: api.pid, worker: worker.pid, call: (...request) => call(url, ...request), stop };

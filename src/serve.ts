@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Config, ConfigError, readSecretKey } from './config.ts';
 import type { Log } from './log.ts';
+import { nodeFlags } from './node-flags.ts';
 import { type Supervised, supervise } from './supervised.ts';
 import { startTemporalServer, type TemporalServer } from './temporal-server.ts';
 
@@ -39,7 +40,7 @@ export async function serve(config: Config, log: Log, env: Environment): Promise
       {
         name,
         command: process.execPath,
-        args: [main, command],
+        args: [...nodeFlags, main, command],
         options: { detached: true, stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: childEnv },
         started: (started) => started.on('message', heard),
         hopeless: (code) => code === unusable,
