@@ -79,6 +79,8 @@ export interface Applier extends AsyncDisposable {
   readonly durable: Position;
   /** Commit time at the source of the last transaction that is durable; null: none yet. */
   readonly durableAt: number | null;
+  /** When changes last became durable, ms by this process's clock; null: none have in this attempt. */
+  readonly writtenAt: number | null;
   /** Changes taken and not durable yet. */
   readonly pending: number;
   /** By table index; changes of tables that have passed `aheadUntil` show in `caughtUp`. */

@@ -63,6 +63,19 @@ export type ChunkClaim = {
 };
 
 /** A table planned by a run, as the destination's control tables know it. Times RFC 3339 UTC. Stored: add fields, never rename. */
+/** Changes that were applied, counted as the source made them. Times RFC 3339 UTC: of the last one's commit at the source, and of its write here. */
+export type Changes = {
+  readonly inserted: number;
+  readonly updated: number;
+  readonly deleted: number;
+  readonly parked: number;
+  readonly changedAt: string | null;
+  readonly writtenAt: string | null;
+};
+
+/** What a run has applied in all its attempts, and the tables that changed most, at most 20. */
+export type RunTotals = Changes & { readonly tables: readonly (Changes & { readonly ref: TableRef })[] };
+
 export type TableRecord = {
   readonly id: TableId;
   readonly ref: TableRef;
@@ -74,6 +87,8 @@ export type TableRecord = {
   /** Rows that the destination refused and that wait as dead letters. */
   readonly parked?: number;
   readonly rules: Readonly<Record<string, number>>;
+  /** What was applied to its copy since it is followed. */
+  readonly changes?: Changes;
   readonly startedAt: string | null;
   readonly lastLoadedAt: string | null;
   readonly error: TableError | null;
@@ -84,13 +99,15 @@ export type TableState = 'new' | 'loading' | 'loaded' | 'consistent' | 'paused' 
 export type RunTable = {
   readonly ref: TableRef;
   readonly target: Target;
-  readonly state: 'loading' | 'loaded' | 'failed' | 'skipped' | 'checked';
+  readonly state: 'loading' | 'loaded' | 'failed' | 'skipped' | 'checked' | 'streamed';
   readonly rows: number;
   readonly bytes: number;
   readonly startedAt: string | null;
   readonly endedAt: string | null;
   readonly error: TableError | null;
   /** Of a validation. */
+  /** What the run has applied to it, also when catching up after its load. */
+  readonly changes?: Changes;
   readonly check?: Checked;
 };
 
@@ -260,4 +277,7 @@ export type LoadTarget = {
   readonly replace: boolean;
   /** Reads the chunk once more in the same order; called only to name the key of a row that the destination refused. */
   readonly reread?: () => AsyncGenerator<Batch, ChunkRead, undefined>;
+  /** What a run has applied so far, counted in the transactions that wrote it: an attempt that died neither loses nor doubles any. */
+  runTotals(databases: readonly string[], pipeline: string, run: number): Promise<RunTotals>;
+
 };

@@ -104,7 +104,8 @@ export async function remove(session: Session, database: string, pipeline: strin
   if (ids.length > 0)
     for (const control of ['_flow_chunks', '_flow_structures', '_flow_journal', '_flow_dead_letters', '_flow_rereads'])
       await run(session, sql`delete from ${table(database, control)} where [table_id] in (${ids})`);
-  for (const control of ['_flow_points', '_flow_runs', '_flow_checkpoints', '_flow_tables'])
+  // Checkpoints first: without one no attempt writes a run's record any more.
+  for (const control of ['_flow_checkpoints', '_flow_points', '_flow_runs', '_flow_tables'])
     await run(session, sql`delete from ${table(database, control)} where [pipeline] = ${pipeline}`).catch(none);
 }
 

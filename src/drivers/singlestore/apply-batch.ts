@@ -68,6 +68,7 @@ export function foldEvent(batch: Batch, event: LogEvent): number {
     case 'delete': {
       const fold = batch.folds[event.table] ?? foldOf(batch, event.table);
       foldChange(fold, event);
+      fold.last = batch.transactions;
       if (fold.trail !== null) {
         const moment = { transaction: batch.transactions, event: batch.events };
         if (event.oldKey !== null) noteState(fold, event.oldKey, moment, batch.versions.most);
@@ -82,6 +83,7 @@ export function foldEvent(batch: Batch, event: LogEvent): number {
     case 'truncate': {
       const fold = foldOf(batch, event.table);
       foldTruncate(fold);
+      fold.last = batch.transactions;
       noteEmptied(fold, { transaction: batch.transactions, event: batch.events }, batch.versions.most);
       batch.changes++;
       batch.events++;

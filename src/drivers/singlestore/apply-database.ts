@@ -1,5 +1,6 @@
 import type { ApplyRequest } from '../apply.ts';
 import type { Position } from '../model.ts';
+import { type Counts, newCounts } from './apply-counts.ts';
 import { openClaimed } from './claim.ts';
 import { destroy, type Session } from './connection.ts';
 import { type Letters, newLetters, readLetters } from './letters.ts';
@@ -28,6 +29,8 @@ export type Applied = {
   readonly reread: Map<number, Position>;
   /** Tables whose versions of the open transaction wait for its commit time. */
   readonly untimed: Map<number, Writing>;
+  /** What the open transaction applies, by table index. */
+  readonly counts: Counts;
   /** The table that is being written: a refusal is one of its rows'. */
   refused: number | null;
   /** Names of the tables that the open transaction has written; null: none is open. */
@@ -59,6 +62,7 @@ export async function openAll(
         staged: new Set(),
         reread: new Map(),
         untimed: new Map(),
+        counts: newCounts(),
         open: null,
       });
       await readLetters(session, database, tables, letters);

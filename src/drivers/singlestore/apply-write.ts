@@ -2,6 +2,7 @@ import type { ClaimedScope } from '../apply.ts';
 import type { Capture } from '../changes.ts';
 import { DestinationRejected } from '../errors.ts';
 import type { Batch, ChunkRead, Position } from '../model.ts';
+import { countStatements, noteFolds } from './apply-counts.ts';
 import type { Applied } from './apply-database.ts';
 import {
   type Clock,
@@ -80,6 +81,7 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
     await run(session, 'begin');
     await fence(to, part, means);
   }
+  noteFolds(to.counts, part);
   to.refused = null;
   const again = new Map<number, Again>();
   const clock = clockOf(to, part);
@@ -111,6 +113,7 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
   await setTimes(to, part.times);
   const marks = means.mark(database, part.pass ? to.position : part.end.position, to.reread);
   for (const statement of marks.statements) await run(session, statement);
+  for (const statement of countStatements(to, part.times[0], means.claim)) await run(session, statement);
   if (fenced) await moveTo(to, part.end, means);
   await run(session, 'commit');
   to.open = null;
@@ -122,6 +125,7 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
   }
   to.reread.clear();
   to.untimed.clear();
+  to.counts.clear();
   settleLetters(to.letters);
   marks.settle();
 }
@@ -276,7 +280,7 @@ function countTables(
     written.add(writing.followed.place);
     if (needsStage(writing, states)) written.add(writing.stage.name);
   }
-  if (written.size + 2 > dialect.transactionTables)
+  if (written.size + 3 > dialect.transactionTables)
     throw new DestinationRejected(
       `A large source transaction changes more tables than the ${dialect.transactionTables} that a transaction of the destination writes, staging tables included.`,
       'Load the tables anew with `full`, and follow them in several pipelines.',

@@ -1,11 +1,10 @@
-import type { Applier, ApplyRequest, Applied as Counts } from '../apply.ts';
+import type { Applier, ApplyRequest } from '../apply.ts';
 import type { LogEvent } from '../changes.ts';
 import type { Position } from '../model.ts';
 import { createAhead } from './apply-ahead.ts';
 import {
   type Batch,
   bytesOf,
-  countsOf,
   endOfTransaction,
   endsTransaction,
   foldEvent,
@@ -16,6 +15,7 @@ import {
 } from './apply-batch.ts';
 import { type Applied, all, openAll } from './apply-database.ts';
 import { createStream } from './apply-stream.ts';
+import { createTally } from './apply-tally.ts';
 import type { Means, OnRowError } from './apply-write.ts';
 import { createBaseline } from './baseline.ts';
 import { destroy } from './connection.ts';
@@ -25,6 +25,7 @@ import { createPasses, writeInPasses } from './passes.ts';
 import type { Pool } from './pool.ts';
 import { explain } from './rejects.ts';
 import { readWaiting } from './rereads.ts';
+import { pruneRuns } from './run-counts.ts';
 import { writingOf } from './stage.ts';
 
 /** Whatever comes, all databases get their position at least so often. */
@@ -43,11 +44,8 @@ type Tail = { readonly events: readonly LogEvent[]; readonly from: number };
 export async function apply(pool: Pool, request: ApplyRequest, { onRowError, maxVersions }: Rules): Promise<Applier> {
   const { claim, tables, signal } = request;
   signal.throwIfAborted();
-  const counts = request.tables.map(() => ({ inserted: 0, updated: 0, deleted: 0, parked: 0 }));
-  const databases = await openAll(pool, request, (index, parked) => {
-    const count = counts[index];
-    if (count) count.parked += parked;
-  });
+  const tally = createTally(tables.length);
+  const databases = await openAll(pool, request, tally.park);
   const writings = tables.map((followed) => writingOf(pool.dialect, followed));
   const databaseOfTable = tables.map(({ target }) => databases.get(target.database) as Applied);
   const ahead = createAhead(tables, request.reached);
@@ -69,13 +67,10 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
   let large = false;
   /** Changes of a source transaction have been folded and its end has not come. */
   let inside = false;
-  let taken = 0;
-  let settled = 0;
   let durableAt: number | null = null;
   let failure: { readonly error: unknown } | undefined;
   let writing: Promise<void> | undefined;
   let turn: Promise<unknown> = Promise.resolve();
-  const waiting: { readonly changes: number; readonly folds: readonly ReturnType<typeof countsOf>[] }[] = [];
 
   const fail = (error: unknown) => {
     failure ??= { error: explain(signal.aborted ? (signal.reason ?? error) : (pool.closed ?? error)) };
@@ -127,24 +122,8 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
       );
     }
     await all(work);
-    settleCounts(closing, ends);
+    tally.settle(closing, ends);
     if (ends && at !== null) durableAt = at;
-  }
-
-  /** Counts of parts become durable with the end of their transaction. */
-  function settleCounts({ changes, touched, folds }: Batch, ends: boolean) {
-    waiting.push({ changes, folds: touched.map((index) => countsOf(index, folds[index])) });
-    if (!ends) return;
-    for (const done of waiting.splice(0)) {
-      settled += done.changes;
-      for (const { index, inserted, updated, deleted } of done.folds) {
-        const count = counts[index];
-        if (!count) continue;
-        count.inserted += inserted;
-        count.updated += updated;
-        count.deleted += deleted;
-      }
-    }
   }
 
   /** Hands the batch to the background; waits while an earlier one is being written. */
@@ -257,7 +236,11 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
     return result;
   }
 
-  await all([...databases.values()].map(readAgain)).catch(async (error: unknown) => {
+  const prepare = async (to: Applied) => {
+    await pruneRuns(to.session, claim, to.database);
+    await readAgain(to);
+  };
+  await all([...databases.values()].map(prepare)).catch(async (error: unknown) => {
     fail(error);
     signal.removeEventListener('abort', abort);
     throw failure?.error;
@@ -266,7 +249,7 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
     take: (events) =>
       inTurn(async () => {
         check();
-        for (const event of events) if (isChange(event)) taken++;
+        tally.take(events.filter(isChange).length);
         await takePiece(events).catch((error: unknown) => {
           fail(error);
           throw error;
@@ -281,9 +264,12 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
       return durableAt;
     },
     get pending() {
-      return taken - settled;
+      return tally.pending;
     },
-    applied: counts as readonly Counts[],
+    get writtenAt() {
+      return tally.writtenAt;
+    },
+    applied: tally.counts,
     caughtUp: ahead.caughtUp,
     async [Symbol.asyncDispose]() {
       signal.removeEventListener('abort', abort);

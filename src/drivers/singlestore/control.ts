@@ -82,6 +82,13 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       error_class: 'word',
       error_message: 'long',
       error_action: 'long',
+      // Changes of runs that `_flow_runs` no longer knows one by one; times: the last commit at the source, and its write here.
+      inserted: 'number',
+      updated: 'number',
+      deleted: 'number',
+      parked: 'number',
+      changed_at: 'time',
+      written_at: 'time',
     },
     key: ['table_id'],
     shard: ['table_id'],
@@ -181,6 +188,13 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
     },
     key: ['pipeline', 'run', 'table_id'],
     shard: ['pipeline', 'run', 'table_id'],
+      // Changes that the run has applied, counted in the transactions that wrote them.
+      inserted: 'number',
+      updated: 'number',
+      deleted: 'number',
+      parked: 'number',
+      changed_at: 'time',
+      written_at: 'time',
     rowstore: true,
   },
 };

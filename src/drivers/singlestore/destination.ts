@@ -18,6 +18,7 @@ import { journal, promote } from './promote.ts';
 import { readRecords, readRun, recordCheck } from './records.ts';
 import { restructure } from './restructure.ts';
 import { createScope, dropScope, readScopes } from './scopes.ts';
+import { runTotals } from './run-counts.ts';
 import { seal } from './seal.ts';
 import { countWaiting, dropChecks, openCheck } from './validate.ts';
 
@@ -90,6 +91,7 @@ function assemble(pool: Pool, server: Destination['server'], rules: Rules, close
     async [Symbol.asyncDispose]() {
       close();
     },
+    runTotals: (databases, pipeline, run) => use((session) => runTotals(session, databases, pipeline, run)),
   };
 }
 

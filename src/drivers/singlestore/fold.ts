@@ -33,6 +33,8 @@ export type TableFold = {
   inserted: number;
   updated: number;
   deleted: number;
+  /** The last transaction of the batch, counted from 0, that changed the table. */
+  last: number;
 };
 
 /** Beyond this keys cost too much memory. */
@@ -44,7 +46,17 @@ const NEWLINE = 10;
 /** A table without changes. */
 export function newFold(versions = false): TableFold {
   const trail = versions ? newTrail() : null;
-  return { states: new Map(), emptied: false, came: null, inserts: [], trail, inserted: 0, updated: 0, deleted: 0 };
+  return {
+    states: new Map(),
+    emptied: false,
+    came: null,
+    inserts: [],
+    trail,
+    inserted: 0,
+    updated: 0,
+    deleted: 0,
+    last: 0,
+  };
 }
 
 /** Takes one change. The change object itself becomes the state of its key, so its bytes must stay until the fold is written. */

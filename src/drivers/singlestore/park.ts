@@ -40,6 +40,7 @@ export async function writeAccepted(to: Applied, part: Part, means: Means): Prom
       to.open = null;
       to.reread.clear();
       to.untimed.clear();
+      to.counts.clear();
       to.letters.gone.clear();
       await putAside(to, refused, means, error, goesOn);
       if (!goesOn) continue;

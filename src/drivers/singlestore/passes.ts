@@ -48,7 +48,7 @@ export function createPasses(
 /** Writes a part; whole transactions of more tables than one destination transaction takes in several. */
 export async function writeInPasses(to: Applied, part: Part, means: Means): Promise<void> {
   const { end } = part;
-  // Each may need its staging table; the checkpoint and the table of tables are written, too.
+  // Each may need its staging table; the checkpoint, the table of tables and the run's record are written, too.
   const most = Math.max(1, Math.floor((means.pool.dialect.transactionTables - CONTROL_TABLES) / 2));
   let left = part.folds;
   if (end !== null && to.open === null && left.length > most) {
@@ -62,7 +62,7 @@ export async function writeInPasses(to: Applied, part: Part, means: Means): Prom
   await writeAccepted(to, { ...part, folds: left }, means);
 }
 
-const CONTROL_TABLES = 4;
+const CONTROL_TABLES = 5;
 
 function idOf({ writing }: Part['folds'][number]): TableId {
   return writing.followed.id;

@@ -268,7 +268,7 @@ async function storeChunks(session: Session, database: string, group: readonly B
       ...inserts(
         sql`insert into ${table(database, '_flow_runs')} ([pipeline], [run], [table_id], [source_schema], [source_name], [target_table], [state], [started_at])`,
         records,
-        sql`on duplicate key update [state] = 'loading', [rows_total] = 0, [bytes_total] = 0, [ended_at] = null, [error_class] = '', [error_message] = null, [error_action] = null`,
+        sql`on duplicate key update [state] = 'loading', [rows_total] = 0, [bytes_total] = 0, [inserted] = 0, [updated] = 0, [deleted] = 0, [parked] = 0, [changed_at] = null, [written_at] = null, [ended_at] = null, [error_class] = '', [error_message] = null, [error_action] = null`,
       ),
     ];
     for (const statement of statements) await run(session, statement);

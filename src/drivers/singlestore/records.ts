@@ -3,6 +3,7 @@ import type { Destination, RunTable, TableRecord, TableState } from '../destinat
 import { rows, run, type Session } from './connection.ts';
 import { isMissing, now, readTime } from './control.ts';
 import { tableId } from './names.ts';
+import { addChanges, changesOf, readChanges } from './run-counts.ts';
 import { sql, table } from './sql.ts';
 import { readCounts, readError } from './tables.ts';
 
@@ -21,6 +22,7 @@ export async function readRecords(session: Session, database: string, pipeline: 
       session,
       sql`select [table_id], count(*) as [n] from ${table(database, '_flow_dead_letters')} where [table_id] in (select [table_id] from ${table(database, '_flow_tables')} where [pipeline] = ${pipeline}) group by [table_id]`,
     );
+    const changes = await readChanges(session, database, pipeline);
     const parked = new Map(letters.map((row) => [String(row['table_id']), Number(row['n'])]));
     const loading = new Map(sums.map((row) => [`${row['table_id']}/${row['load_number']}`, row]));
     return found.map((row) => {
@@ -35,6 +37,7 @@ export async function readRecords(session: Session, database: string, pipeline: 
         rows: Number(busy ? (sum?.['n'] ?? 0) : row['rows_total']),
         bytes: Number(busy ? (sum?.['b'] ?? 0) : row['bytes_total']),
         parked: parked.get(String(row['table_id'])) ?? 0,
+        changes: addChanges(changesOf(row), changes.get(String(row['table_id'])) ?? changesOf({})),
         rules: readCounts(busy ? (row['load_rules'] ?? null) : (row['rules'] ?? null)),
         startedAt: readTime((busy ? row['load_started'] : row['started_at']) ?? null),
         lastLoadedAt: readTime(row['loaded_at'] ?? null),
@@ -66,8 +69,9 @@ export async function readRun(
       rows: Number(row['rows_total']),
       bytes: Number(row['bytes_total']),
       startedAt: readTime(row['started_at'] ?? null),
-      endedAt: readTime(row['ended_at'] ?? null),
+      endedAt: readTime(row['ended_at'] ?? row['written_at'] ?? null),
       error: readError(row),
+      changes: changesOf(row),
       ...(row['checked'] ? { check: JSON.parse(String(row['checked'])) as Checked } : {}),
     }));
   } catch (error) {
