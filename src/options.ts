@@ -101,7 +101,7 @@ export const optionRules = {
   keyless_delta: word(
     'source',
     ['skip', 'reload'],
-    'Tables without a key in delta runs: left out with a warning, or loaded again whole.',
+    'Tables without a key and views: left out of deltas with a warning, or loaded again whole behind each delta that is requested or scheduled (`auto` never ends: there they wait for `reload`).',
   ),
   ddl_policy: word(
     'source',

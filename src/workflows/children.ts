@@ -3,6 +3,7 @@ import type { Leaving } from '../activities/leaving.ts';
 import type { RollbackTarget } from '../activities/rollback.ts';
 import type { Finding, TableError, TableOptions, TableRef } from '../drivers/model.ts';
 import type { CheckTotals, Connection, PipelineEvent, RowCounts, RunError } from './messages.ts';
+import type { Sight } from './progress.ts';
 
 export type FullInput = {
   readonly pipeline: string;
@@ -73,12 +74,14 @@ export type StreamTotals = {
   readonly at: number | null;
   /** The moment up to which the copy is known to hold everything, ms. */
   readonly completeAt?: number | null;
-};
+} & Sight;
 export type DeltaResult = StreamTotals & {
   readonly state: 'succeeded' | 'failed' | 'cancelled' | 'yielded';
   readonly left: readonly FailedTable[];
   /** Followed tables that may be newer than the stream still; null: not known. */
   readonly behind: readonly TableRef[] | null;
+  /** Tables without a key and views, which a delta does not follow; absent: not known. */
+  readonly keyless?: readonly TableRef[];
   readonly error: RunError | null;
 };
 export type RollbackChildInput = {

@@ -1,11 +1,12 @@
 import * as wf from '@temporalio/workflow';
 import type { SliceAnswer } from '../activities/capture.ts';
+import type { TableRef } from '../drivers/model.ts';
 import { stream } from './activities.ts';
-import { type DeltaInput, type DeltaResult, type FailedTable, signals } from './children.ts';
+import { type DeltaInput, type DeltaResult, type FailedTable, type StreamTotals, signals } from './children.ts';
 import { nameOf, streamDetails } from './labels.ts';
 import { queries } from './messages.ts';
 import { notice, runError, tell } from './notices.ts';
-import type { Progress } from './progress.ts';
+import { type Progress, type Sight, sightOf } from './progress.ts';
 
 /** A continuous delta tells its pipeline how it stands at least so often. */
 const SLICE_SECONDS = 300;
@@ -17,9 +18,11 @@ type State = {
   position: string | null;
   at: number | null;
   completeAt: number | null;
+  sight: Sight;
   yielding: boolean;
   /** Tables that have left the stream. */
   left: readonly FailedTable[];
+  keyless: readonly TableRef[];
 };
 
 /**
@@ -33,7 +36,8 @@ export async function delta(input: DeltaInput): Promise<DeltaResult> {
     at: null,
     completeAt: null,
   };
-  const state: State = { ...before, completeAt: before.completeAt ?? null, yielding: false, left: [] };
+  const { rows, position, at, completeAt = null, ...sight } = before;
+  const state: State = { rows, position, at, completeAt, sight, yielding: false, left: [], keyless: [] };
   let running: wf.CancellationScope | undefined;
   wf.setHandler(wf.defineQuery<Progress>(queries.progress), () => progressOf(state));
   wf.setHandler(wf.defineSignal(signals.yieldSoon), () => {
@@ -106,7 +110,9 @@ function take(input: DeltaInput, state: State, answer: SliceAnswer): void {
   state.position = answer.position;
   state.at = answer.at ?? state.at;
   state.completeAt = answer.completeAt ?? state.completeAt;
+  state.sight = sightOf(answer);
   state.left = answer.left;
+  state.keyless = answer.keyless ?? [];
   notice(input.run, [
     ...answer.altered.map(({ ref, change }) => ({
       message: `The table's structure was changed as at the source: ${change}`,
@@ -116,8 +122,8 @@ function take(input: DeltaInput, state: State, answer: SliceAnswer): void {
   ]);
 }
 
-function totals({ rows, position, at, completeAt }: State) {
-  return { rows, position, at, completeAt };
+function totals({ rows, position, at, completeAt, sight: { tables: _named, ...sight } }: State): StreamTotals {
+  return { ...sight, rows, position, at, completeAt };
 }
 
 function result(
@@ -125,7 +131,7 @@ function result(
   behind: DeltaResult['behind'],
   end: Partial<DeltaResult> & Pick<DeltaResult, 'state'>,
 ): DeltaResult {
-  return { ...totals(state), left: state.left, behind, error: null, ...end };
+  return { ...totals(state), left: state.left, behind, keyless: state.keyless, error: null, ...end };
 }
 
 function progressOf(state: State): Progress {
@@ -142,5 +148,5 @@ function progressOf(state: State): Progress {
 }
 
 function show(state: State): void {
-  wf.setCurrentDetails(streamDetails(totals(state)));
+  wf.setCurrentDetails(streamDetails(totals(state), state.sight.tables));
 }

@@ -3,6 +3,7 @@ import type { DeltaInput, FullInput, FullResult, NoteEvents } from './children.t
 import { leavingTables, targetOf } from './destinations.ts';
 import { label, nameOf } from './labels.ts';
 import type { Run, SelectedTable, Side } from './messages.ts';
+import { request } from './requests.ts';
 import { isContinuous, laneOf, tickAfter } from './schedule.ts';
 import { addEvent, keepRun, type PipelineState, selectedTables } from './state.ts';
 
@@ -110,7 +111,8 @@ export function end(state: PipelineState, run: Run, input: FullInput, result: Fu
     destination: connected(state, 'destination', result, input),
   };
   const details = `${result.loaded} tables, ${result.rows} records`;
-  return addEvent(next, now, { ...endEvent(run, result, details), run: run.id, table: null });
+  const told = addEvent(next, now, { ...endEvent(run, result, details), run: run.id, table: null });
+  return state.loadAgain === true ? request({ ...told, loadAgain: false }, 'syncnew', now)[0] : told;
 }
 
 /** `redoInitial` asks for one load. */

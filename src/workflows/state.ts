@@ -19,6 +19,7 @@ import type {
   SetScheduler,
   SetTable,
 } from './messages.ts';
+import type { Sight } from './progress.ts';
 
 export type PipelineState = {
   readonly version: 1;
@@ -58,10 +59,14 @@ export type PipelineState = {
   readonly nextDue: number | null;
   /** Scheduled deltas that failed in a row. */
   readonly failures: number;
+  /** Tables wait to be loaded again until the load that is running has ended; absent: none do. */
+  readonly loadAgain?: boolean;
   /** Commit time at the source of the last applied change, ms. */
   readonly streamedAt: number | null;
   /** The moment up to which the copy is known to hold everything, ms. */
   readonly completeAt: number | null;
+  /** What the stream has told of itself besides; {}: nothing yet. */
+  readonly sight: Sight;
 };
 
 const KEPT_RUNS = 50;
@@ -103,6 +108,7 @@ export function newState(name: string, zone: string): PipelineState {
     failures: 0,
     streamedAt: null,
     completeAt: null,
+    sight: {},
   };
 }
 

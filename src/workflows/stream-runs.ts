@@ -1,4 +1,6 @@
 /** How runs of the stream end, as pure functions of a pipeline's state. */
+
+import type { TableRef } from '../drivers/model.ts';
 import type { DeltaInput, DeltaResult, NoteStream } from './children.ts';
 import { nameOf } from './labels.ts';
 import type { Run } from './messages.ts';
@@ -45,6 +47,7 @@ export function endStream(
     run: run.id,
     table: null,
   });
+  if (result.state === 'succeeded' && !input.continuous) next = reloadKeyless(next, result.keyless ?? [], now);
   return reloadLost(state, next, run, now);
 }
 
@@ -64,7 +67,14 @@ export function noteStream(state: PipelineState, note: NoteStream, now: number):
 /** Position and table states as a stream has left them. */
 function takeIn(
   state: PipelineState,
-  { position, at, completeAt, left, behind }: Pick<DeltaResult, 'position' | 'at' | 'completeAt' | 'left' | 'behind'>,
+  {
+    position,
+    at,
+    completeAt,
+    left,
+    behind,
+    ...told
+  }: Pick<DeltaResult, 'position' | 'at' | 'completeAt' | 'left' | 'behind'> & Sight,
 ): PipelineState {
   const lost = new Map(left.map((table) => [nameOf(table.ref), table.error]));
   const ahead = new Set(behind?.map(nameOf));
@@ -104,7 +114,27 @@ function reloadLost(before: PipelineState, after: PipelineState, run: Run, now: 
     });
   }
   if (lost === 0 || deltaInput(before, run).structures !== 'alter') return next;
-  return request(next, 'syncnew', now)[0];
+  return loadAgain(next, now);
+}
+
+/** `keyless_delta` = reload: what a delta can't follow is loaded again behind it. */
+function reloadKeyless(state: PipelineState, keyless: readonly TableRef[], now: number): PipelineState {
+  if (state.source.params['keyless_delta'] !== 'reload') return state;
+  const tables = { ...state.tables };
+  let found = false;
+  for (const name of keyless.map(nameOf)) {
+    const table = tables[name];
+    if (table?.state !== 'loaded') continue;
+    tables[name] = { ...table, state: 'reload' };
+    found = true;
+  }
+  return found ? loadAgain({ ...state, tables }, now) : state;
+}
+
+/** Loads tables in state `reload` as soon as that can be: behind a load that is running, for it has taken its tables already. */
+function loadAgain(state: PipelineState, now: number): PipelineState {
+  const [next, answer] = request(state, 'syncnew', now);
+  return !answer.accepted && answer.code === 'already_running' ? { ...next, loadAgain: true } : next;
 }
 
 function sum(a: Run['rows'], b: Run['rows']): Run['rows'] {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
-import type { Harness } from '../workflows/harness.ts';
+import { queries, type Run } from '../../src/workflows/messages.ts';
+import { type Harness, until } from '../workflows/harness.ts';
 import {
   choose,
   type Destination,
@@ -8,6 +9,7 @@ import {
   expectSame,
   makeDestination,
   runFull,
+  runOperation,
   selection,
   startPipeline,
   startWorker,
@@ -116,6 +118,23 @@ describe.each(cases)('table settings, %s to %s', (_name, mode, seed) => {
     const [big] = await selection(bad);
     expect(big).toMatchObject({ state: 'reload' });
     expect(big?.error?.message).toMatch(/\ba\b/);
+  });
+
+  it('keyless_delta = reload loads a table without a key and a view again behind each delta', async () => {
+    const reloading = { ...source, params: { ...source.params, keyless_delta: 'reload' } };
+    await source.run('create view few as select id, b from big where id < 50');
+    const chosen = [{ name: 'big' }, { name: 'few' }, { name: 'keyless' }];
+    const handle = await startPipeline(harness, reloading, target, chosen);
+    await expectGood(handle, await runFull(handle));
+    await source.run('insert into keyless select * from (select * from keyless limit 3) as few_rows');
+    await source.run('delete from keyless where a = 4');
+    await source.run('update big set b = null where id = 7');
+    expect(await runOperation(handle, 'delta')).toMatchObject({ state: 'succeeded', rows: { updated: 1 } });
+    const latest = async () => (await handle.query<readonly Run[]>(queries.runs))[0];
+    await until(latest, (run) => run?.operation === 'syncnew' && run.endedAt !== null, 60_000);
+    await expectGood(handle, (await latest()) as Run);
+    await expectSame(source, target, ['big', 'few', 'keyless']);
+    expect((await selection(handle)).map((table) => table.state)).toEqual(['consistent', 'loaded', 'loaded']);
   });
 
   it('skipInitial makes the table without rows, and a repeated full leaves what others loaded into it', async () => {
