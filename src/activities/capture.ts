@@ -107,13 +107,17 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
   }
 }
 
-/** What the destination knows, which outlives an attempt. */
-async function lostTables({ destination }: Ends, { databases, pipeline }: SliceInput): Promise<SliceAnswer['left']> {
+/** What the destination knows, which outlives an attempt. Of tables that users have taken out nobody wants to hear. */
+async function lostTables(
+  { destination }: Ends,
+  { databases, pipeline, leaving }: SliceInput,
+): Promise<SliceAnswer['left']> {
+  const out = new Set(leaving.map(({ ref }) => keyOf(ref)));
   const records = [];
   for (const database of databases)
     records.push(...(await at('destination', () => destination.tables(database, pipeline))));
   return records.flatMap(({ ref, state, error }) =>
-    (state === 'reload' || state === 'error') && error !== null ? [{ ref, error }] : [],
+    (state === 'reload' || state === 'error') && error !== null && !out.has(keyOf(ref)) ? [{ ref, error }] : [],
   );
 }
 

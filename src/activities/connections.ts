@@ -2,6 +2,7 @@ import { Context, heartbeat, log } from '@temporalio/activity';
 import { isSecret, mayHoldSecret, sourceCode } from '../codes.ts';
 import type { Destination } from '../drivers/destination.ts';
 import { Misconfigured } from '../drivers/errors.ts';
+import { after } from '../drivers/grace.ts';
 import type { Params } from '../drivers/model.ts';
 import { openDestination, sourceDrivers } from '../drivers/registry.ts';
 import type { Source } from '../drivers/source.ts';
@@ -88,15 +89,6 @@ export function beat(value: unknown): void {
 
 function signal(): AbortSignal {
   return Context.current().cancellationSignal;
-}
-
-/** Aborts so long after another signal. */
-function after(first: AbortSignal, ms: number): AbortSignal {
-  const later = new AbortController();
-  const start = (): void => void setTimeout(() => later.abort(first.reason), ms).unref();
-  if (first.aborted) start();
-  else first.addEventListener('abort', start, { once: true });
-  return later.signal;
 }
 
 async function openSource(params: Params, aborted = signal()): Promise<Source> {

@@ -88,7 +88,7 @@ export interface Capture extends AsyncDisposable {
   /**
    * Rows by key as they are now, seen by a snapshot that contains every transaction delivered so far (it waits for that; EXACTNESS.md §6,
    * re-read), as load text like `Source.read`. Keys as in `RowChange.key`; keys without a row are simply absent from the answer.
-   * May be called while `events` is being iterated.
+   * May be called while `events` is being iterated, and for some seconds after the signal: what was delivered can still be written.
    */
   reread(table: number, keys: readonly string[]): AsyncGenerator<Batch, ChunkRead, undefined>;
 

@@ -336,15 +336,18 @@ describe.each(postgresServers())('changes of %s', (server) => {
     }
   });
 
-  test('aborting ends the events with its reason, and the slot is free', async () => {
-    const { scope } = await followed('create table %t (id int primary key)');
+  test('aborting ends the events with its reason, and the slot is free; what was delivered can still be read again', async () => {
+    const { scope, sql } = await followed('create table %t (id int primary key)');
+    await sql('insert into %t values (1)');
     const stop = new AbortController();
     const reader = await capture(source, scope.request({ until: 'forever' }), stop.signal);
     setTimeout(() => stop.abort(new Error('enough')), 50);
     await expect(async () => {
       for await (const _ of reader.events());
     }).rejects.toThrow('enough');
+    expect(await rereadLines(reader, 0, ['1'])).toEqual(['1\n']);
     await reader[Symbol.asyncDispose]();
+    await expect(capture(source, scope.request({ until: 'forever' }), stop.signal)).rejects.toThrow('enough');
     const active = () => ground.sql('select active from pg_replication_slots where slot_name = $1', [scope.start.slot]);
     await expect.poll(active).toEqual([['f']]);
   });

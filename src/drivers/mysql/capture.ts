@@ -1,4 +1,5 @@
 import type { Capture, CaptureRequest, LogEvent } from '../changes.ts';
+import { after, REREAD_GRACE_MS } from '../grace.ts';
 import type { Position } from '../model.ts';
 import { checkPosition, type Opening } from './capture-start.ts';
 import { readCharsets } from './charsets.ts';
@@ -29,6 +30,7 @@ export async function openCapture(
   refuse: boolean,
   signal: AbortSignal,
 ): Promise<Capture> {
+  signal.throwIfAborted();
   const opening = await checkPosition(pool, request, signal);
   const { views, charsets, end } = await pool.lend(async (connection) => {
     const views = await viewCatalog(
@@ -47,6 +49,7 @@ export async function openCapture(
   const groups = createGroups(followers, progress);
   const stop = new AbortController();
   const ending = AbortSignal.any([signal, stop.signal]);
+  const rereading = AbortSignal.any([after(signal, REREAD_GRACE_MS), stop.signal]);
   const decoder = createLogDecoder({
     followers,
     groups,
@@ -69,6 +72,8 @@ export async function openCapture(
     const abort = () => connection.destroy();
     ending.addEventListener('abort', abort, { once: true });
     try {
+      // A session that was kept is taken without a look at the signal.
+      ending.throwIfAborted();
       const stream = await openLogStream(connection, dumpFrom(opening), request.until === 'written');
       yield* pieces(stream);
     } catch (error) {
@@ -174,7 +179,7 @@ export async function openCapture(
     reread: (table, keys) => {
       const follower = followers.all[table];
       if (!follower) throw new RangeError(`There is no followed table ${table}.`);
-      return rereadKeys(pool, follower.table, keys, { ...opening, position: delivered }, refuse, ending);
+      return rereadKeys(pool, follower.table, keys, { ...opening, position: delivered }, refuse, rereading);
     },
     // The binlog is kept by the server's own rules.
     acknowledge: async () => {},

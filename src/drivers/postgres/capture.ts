@@ -1,5 +1,6 @@
 import type { Capture, CaptureRequest } from '../changes.ts';
 import { isPermanent } from '../errors.ts';
+import { after, REREAD_GRACE_MS } from '../grace.ts';
 import type { Described, DescribeRequest, Position, RuleUse } from '../model.ts';
 import { type Server, withSession } from './connection.ts';
 import { failure } from './failure.ts';
@@ -28,6 +29,7 @@ export async function openCapture(
   const { server, refuse } = context;
   const { tables, slot } = request;
   signal.throwIfAborted();
+  const rereading = after(signal, REREAD_GRACE_MS);
   const client = await server.replication();
   let stream: LogStream | undefined;
   const close = async (): Promise<void> => {
@@ -74,7 +76,7 @@ export async function openCapture(
         }
       },
       reread: (table, keys) =>
-        rereadRows(server, (tables[table] as (typeof tables)[0]).table, keys, decoder.delivered, refuse, signal),
+        rereadRows(server, (tables[table] as (typeof tables)[0]).table, keys, decoder.delivered, refuse, rereading),
       async acknowledge(position) {
         reader.acknowledge(parseLsn(position));
       },

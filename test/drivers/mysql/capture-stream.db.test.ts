@@ -248,8 +248,15 @@ describe.each(['mysql9', 'mariadb'] as const)('the stream of %s', (server) => {
     expect(events.slice(since).some((event) => event.kind === 'progress' && event.atEnd)).toBe(true);
     stop.abort(new Error('enough'));
     await ended;
+    // What was delivered can still be written.
+    expect(await rereadLines(capture, 0, ['1', '2'])).toHaveLength(2);
     await capture[Symbol.asyncDispose]();
     await wait2();
+    await expect(openAt(source, [table], start, { until: 'forever' }, stop.signal)).rejects.toThrow('enough');
+    const late = new AbortController();
+    await using unread = await openAt(source, [table], start, { until: 'forever' }, late.signal);
+    late.abort(new Error('before it began'));
+    await expect(collect(unread)).rejects.toThrow('before it began');
     async function wait2() {
       for (let waited = 0; waited < 100; waited++) {
         const dumps = (await ground.sql('show full processlist')).filter(
