@@ -33,12 +33,14 @@ export async function restructure(
   structures: 'alter' | 'leave',
   claim: ClaimedScope,
   table: Followed,
-  { now, reason }: Changed,
+  { now, reason, carry }: Changed,
   from: Position,
 ): Promise<boolean> {
   if (now !== null && structures === 'alter') {
     try {
-      await at('destination', () => destination.restructure({ claim, table, now, from, alter: true }));
+      await at('destination', () =>
+        destination.restructure({ claim, table, now, from, alter: true, ...(carry ? { carry } : {}) }),
+      );
       return true;
     } catch (error) {
       if (!isPermanent(error) || error.name === 'Superseded') throw error;

@@ -1,4 +1,4 @@
-import type { Capture, LogEvent } from './changes.ts';
+import type { Capture, Carry, LogEvent } from './changes.ts';
 import type { TableId, Target } from './destination.ts';
 import type { Position, Table, TableError, TableRef } from './model.ts';
 
@@ -89,13 +89,17 @@ export interface Applier extends AsyncDisposable {
   readonly caughtUp: ReadonlySet<number>;
 }
 
-/** A table's next structure. `alter`: what changed is brought to the copy first (journalled DDL); false: the copy has it already. */
+/**
+ * A table's next structure. `alter`: what changed is brought to the copy first, by steps that may be repeated; false: the copy has it already. `carry`: as the
+ * source's event says, the same in every repetition.
+ */
 export type Restructure = {
   readonly claim: ClaimedScope;
   readonly table: Followed;
   readonly now: Table;
   readonly from: Position;
   readonly alter: boolean;
+  readonly carry?: Carry;
 };
 
 export type LeavingTable = {

@@ -37,6 +37,14 @@ export type RowChange = {
   readonly missing: readonly number[] | null;
 };
 
+/** What rows from before a change of structure hold in columns of the new one, where that is neither NULL nor their own by the same name. */
+export type Carry = {
+  /** New columns that all these rows have one value in, as load text in latin1 characters (one per byte): what a snapshot read gives. */
+  readonly fills: ReadonlyMap<string, string>;
+  /** New names of columns that stayed what they were, with the name before. Never key columns. */
+  readonly renames: ReadonlyMap<string, string>;
+};
+
 export type LogEvent =
   | RowChange
   /** The table was emptied by its owner. */
@@ -44,9 +52,16 @@ export type LogEvent =
   /**
    * The log has come to rows of the table (or to a statement on it) that `FollowedTable.table` does not describe. Comes before the first such
    * change, in or between transactions; afterwards the capture drops the table's changes. `now`: the structure as it is today, if that is
-   * known to be the one of these rows; null: only a reload helps. `reason`: for people.
+   * known to be the one of these rows; null: only a reload helps. `reason`: for people. `carry`: absent when new columns are NULL in all rows
+   * from before and none has another name.
    */
-  | { readonly kind: 'structure'; readonly table: number; readonly now: Table | null; readonly reason: string }
+  | {
+      readonly kind: 'structure';
+      readonly table: number;
+      readonly now: Table | null;
+      readonly reason: string;
+      readonly carry?: Carry;
+    }
   /**
    * A source transaction has ended; all changes since the last commit event are its. Events of transactions without a change of followed
    * tables may be left out. `position`: everything up to and including it. `at`: commit time at the source, ms since 1970 (UTC).

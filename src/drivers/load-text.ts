@@ -75,3 +75,9 @@ export function appendNull(out: Buffer, at: number): number {
 export function escapeText(text: string): string {
   return text.replace(/[\0\t\n\r\\]/g, (char) => `\\${String.fromCharCode(LETTER[char.charCodeAt(0)] as number)}`);
 }
+
+/** The text that a short cell of load text stands for. The cell is not NULL. */
+export function unescapeText(cell: string): string {
+  return cell.replace(/\\([\s\S])/g, (_, letter: string) => PLAIN[letter] ?? letter);
+}
+const PLAIN: Readonly<Record<string, string>> = { t: '\t', n: '\n', r: '\r', b: '\b', '0': '\0', Z: '\x1a' };

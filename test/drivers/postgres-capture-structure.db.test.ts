@@ -7,6 +7,7 @@ import {
   changesOf,
   drain,
   lastPosition,
+  linesOf,
   type Scope,
   type Seen,
   scopeOf,
@@ -55,20 +56,29 @@ describe.each(postgresServers())('structure in the log of %s', (server) => {
     ['alter table %t drop b; alter table %t add c int, add d date', ['id', 'a', 'c', 'd']],
     ['alter table %t alter b type varchar(20)', ['id', 'a', 'b']],
     ['alter table %t alter b type text', ['id', 'a', 'b']],
-    ['alter table %t add c int default 5', /default/],
     ['alter table %t add c int default 5; vacuum full %t; alter table %t alter c drop default', /written anew/],
     ['alter table %t add c double precision default random(); alter table %t alter c drop default', /written anew/],
     ['alter table %t add c int generated always as identity', /default|written anew/],
+    ['alter table %t add c timestamptz default clock_timestamp()', /default|written anew/],
     ['alter table %t alter a type bigint', /became bigint|bigint instead of integer/],
     ['alter table %t alter b type int using 7', /integer/],
-    ['alter table %t rename b to c', /renamed/],
+    [
+      'alter table %t rename id to c; insert into %t values (7, 8); alter table %t rename c to id',
+      /"id" was dropped or renamed/,
+    ],
+    ['alter table %t rename b to c; alter table %t alter c type text', /renamed/],
+    ['alter table %t rename a to z; alter table %t add y int; alter table %t rename b to a', /dropped and added again/],
     ['alter table %t drop b; alter table %t add b varchar(10)', /dropped and added again/],
     ['alter table %t drop b; alter table %t add b varchar(10), add c int', /dropped and added again/],
     [
       'alter table %t drop b; alter table %t add b varchar(10); insert into %t (id, a) values (2, 20); alter table %t add d int; delete from %t where id = 2',
       /dropped and added again/,
     ],
-    ['alter table %t add c int; alter table %t drop c; alter table %t add c int', ['id', 'a', 'b', 'c']],
+    ['alter table %t add c int; alter table %t drop c; alter table %t add c int', /is not known was dropped/],
+    [
+      'alter table %t add c int; insert into %t values (2, 3, null, 4); alter table %t drop c; alter table %t add c int; delete from %t where id = 2',
+      /is not known was dropped/,
+    ],
     [
       'alter table %t rename to %t_renamed; create table %t (id int primary key, a int, b varchar(10))',
       /taken its name|renamed/,
@@ -111,6 +121,97 @@ describe.each(postgresServers())('structure in the log of %s', (server) => {
         /dropped and added|taken its name|renamed|unique|carry/.test(found[0]?.reason ?? ''),
     ).toBe(true);
     expect(table.columns.length).toBe(3);
+  });
+
+  /** The rows from before, brought to the new structure as the event says, and then the changes: what a read gives. */
+  test.each<[what: string, ddl: string, fills: Record<string, string | RegExp>, renames?: Record<string, string>]>([
+    ['a number', 'alter table %t add c int default 5', { c: '5' }],
+    ['not null', 'alter table %t add c int not null default -5', { c: '-5' }],
+    ['changed since', 'alter table %t add c int default 5; alter table %t alter c set default 6', { c: '5' }],
+    ['dropped since', 'alter table %t add c int default 5; alter table %t alter c drop default', { c: '5' }],
+    ['set only later', 'alter table %t add c int; alter table %t alter c set default 6', {}],
+    [
+      'freed and bound again since',
+      'alter table %t add c int; update %t set c = 1; alter table %t alter c set not null; alter table %t alter c set default 9',
+      {},
+    ],
+    ['stable', 'alter table %t add c timestamptz default now()', { c: /^20/ }],
+    ['text', "alter table %t add c text not null default E'a\\tb\\n\\\\ ü''\"{},'", { c: 'a\\tb\\n\\\\ Ã¼\'"{},' }],
+    ['an empty text and NULL', "alter table %t add c text default '', add d text default null", { c: '' }],
+    ['the text \\N', "alter table %t add c text default '\\N'", { c: '\\\\N' }],
+    ['bytes', "alter table %t add c bytea default '\\x00ff5c'", { c: /^00ff5c$/i }],
+    ['padded', "alter table %t add c char(5) default 'a'", { c: /^a *$/ }],
+    ['a float', 'alter table %t add c float8 default 0.1, add d real default 1e-7', { c: '0.1', d: /^1e-0?7$/ }],
+    ['NaN', "alter table %t add c numeric default 'NaN', add d numeric(8,2) default 1", { c: '\\N', d: '1.00' }],
+    [
+      'dates',
+      "alter table %t add c date default 'infinity', add d date default '2020-02-29'",
+      { c: /^9999/, d: '2020-02-29' },
+    ],
+    ['an array', "alter table %t add c int[] default '{1,2}', add d text[] default '{}'", { c: /1, ?2/, d: '[]' }],
+    ['json', `alter table %t add c jsonb default '{"a": [1, "x"]}'`, { c: /^\{"a": ?\[1, ?"x"\]\}$/ }],
+    ['bool and bits', "alter table %t add c bool default true, add d bit(3) default b'101'", { c: /^(1|t)/, d: '5' }],
+    ['renamed', 'alter table %t rename b to c', {}, { c: 'b' }],
+    ['twice', 'alter table %t rename b to x; alter table %t rename x to "C ""d"', {}, { 'C "d': 'b' }],
+    [
+      'all at once',
+      'alter table %t rename b to c; alter table %t drop a; alter table %t add d int default 7',
+      { d: '7' },
+      { c: 'b' },
+    ],
+  ])('known values: %s', async (_, ddl, fills, renames = {}) => {
+    if (version < 110000 && Object.keys(fills).length > 0) return;
+    const { scope, sql, table } = await followed(PLAIN);
+    await sql("insert into %t values (1, 10, 'before')");
+    const before = await linesOf(source, table);
+    for (const statement of ddl.split('; ')) await sql(statement);
+    await sql('update %t set id = 3 where id = 1; insert into %t (id) values (2)');
+    const events = await drain(source, scope.request());
+    const [found] = structures(events);
+    const now = found?.now as Table;
+    expect(now, found?.reason).not.toBeNull();
+    expect(Object.fromEntries(found?.carry?.renames ?? [])).toEqual(renames);
+    const given = Object.fromEntries(found?.carry?.fills ?? []);
+    expect(given).toEqual(
+      Object.fromEntries(
+        Object.entries(fills).map(([name, fill]) => [
+          name,
+          typeof fill === 'string' ? fill : expect.stringMatching(fill),
+        ]),
+      ),
+    );
+    const rows = new Map<string, string>();
+    for (const line of before) {
+      const cells = line.slice(0, -1).split('\t');
+      const next = now.columns.map(({ name }) => {
+        const place = table.columns.findIndex((column) => column.name === (renames[name] ?? name));
+        return place < 0 ? (given[name] ?? '\\N') : cells[place];
+      });
+      rows.set(cells[0] as string, `${next.join('\t')}\n`);
+    }
+    const commit = events.find((event) => event.kind === 'commit');
+    const from =
+      commit?.kind === 'commit' && events.indexOf(commit) < events.indexOf(found as Seen)
+        ? commit.position
+        : scope.start.position;
+    const rest = await drain(source, scope.request({ tables: [{ table: now, skip: [] }], from }));
+    expect(structures(rest)).toEqual([]);
+    for (const change of changesOf(rest)) {
+      if (change.oldKey !== null) rows.delete(change.oldKey);
+      rows.set(change.key, change.line);
+    }
+    expect([...rows.values()].sort()).toEqual((await linesOf(source, now)).sort());
+  });
+
+  test('partitions may hold other values in a new column each', async () => {
+    if (version < 110000) return;
+    const { scope, sql } = await followed(
+      'create table %t (id int primary key) partition by range (id); create table %t_1 partition of %t for values from (0) to (10); insert into %t values (1)',
+    );
+    await sql('alter table %t add c int default 5; alter table %t alter c drop default; insert into %t values (2)');
+    expect(structures(await drain(source, scope.request()))).toMatchObject([
+      { now: null, reason: expect.stringMatching(/partition/) },
+    ]);
   });
 
   test('a change of structure while the reader runs, in the middle of a transaction; other tables go on', async () => {

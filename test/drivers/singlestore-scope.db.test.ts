@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Followed } from '../../src/drivers/apply.ts';
+import type { Carry } from '../../src/drivers/changes.ts';
 import type { Destination } from '../../src/drivers/destination.ts';
 import type { Column, Table } from '../../src/drivers/model.ts';
 import { tableId } from '../../src/drivers/singlestore/names.ts';
@@ -136,6 +137,7 @@ for (const name of PLACES) {
     const longer = { ...v, type: { kind: 'varchar', length: 3000 } } as Column;
     const restructured = async (
       now: Partial<Table>,
+      carry?: Carry,
       rows: readonly (readonly string[])[] = [
         ['1', 'x'],
         ['2', '\\N'],
@@ -146,7 +148,7 @@ for (const name of PLACES) {
       const claim = await copy.claim(destination);
       const [table] = (await destination.followed([db], 'p', 1)) as [Followed];
       const next = { ...table.table, structure: 's2', ...now };
-      const request = { claim, table, now: next, from: position('0'), alter: true };
+      const request = { claim, table, now: next, from: position('0'), alter: true, ...(carry ? { carry } : {}) };
       const again = () => destination.restructure(request);
       await again();
       return { copy, db, again, next, table, claim };
@@ -214,6 +216,80 @@ for (const name of PLACES) {
       expect(await thrown(restructured(now))).toMatchObject({ name: 'StructureChanged' });
     });
 
+    const FILLS: readonly (readonly [Column, fill: string])[] = [
+      [column('i', { kind: 'int', bytes: 4, unsigned: false }, false), '-5'],
+      [column('u', { kind: 'int', bytes: 8, unsigned: true }, false), '18446744073709551615'],
+      [column('d', { kind: 'decimal', precision: 10, scale: 3 }), '1.500'],
+      [column('g', { kind: 'double' }), '0.1'],
+      [column('c', { kind: 'char', length: 3 }, false), 'a'],
+      [column('empty', { kind: 'varchar', length: 3 }, false), ''],
+      [column('n', { kind: 'varchar', length: 30 }), '\\N'],
+      [column("it`s 'odd'", { kind: 'varchar', length: 300 }, false), 'it\'s a "`%\\\\\\t\\n\\r\\0'],
+      [column('text in name', { kind: 'varchar', length: 300 }, false), 'plain'],
+      [column('w', { kind: 'varchar', length: 30 }), 'ü🙂'],
+      [column('long', { kind: 'text', size: 'long' }, false), 'x'.repeat(70_000)],
+      ...(name === 'SingleStore mode'
+        ? []
+        : [[column('wide', { kind: 'varchar', length: 16_000 }, false), 'falls to text'] as const]),
+      [column('b', { kind: 'binary', length: 5 }, false), '00FF5C'],
+      [column('bb', { kind: 'blob', size: 'long' }), ''],
+      [column('day', { kind: 'date' }, false), '2020-02-29'],
+      [column('at', { kind: 'datetime', fraction: 6 }), '2020-02-29 01:02:03.000001'],
+      [column('time', { kind: 'time', fraction: 6 }), '-838:59:59.000000'],
+      [column('y', { kind: 'year' }, false), '1999'],
+      [column('j', { kind: 'json' }, false), '{"a": "\\\\"\\\\\\\\"}'],
+    ];
+
+    test('new columns get the value that rows from before have, as a load would bring it, whatever their types', async () => {
+      const columns = [id, ...FILLS.map(([one]) => one), v];
+      const fills = new Map(FILLS.map(([one, fill]) => [one.name, Buffer.from(fill).toString('latin1')]));
+      const { db, again, next, copy } = await restructured({ columns }, { fills, renames: new Map() });
+      await again();
+      const line = (key: string, last: string) => [key, ...FILLS.map(([, fill]) => fill), last];
+      const rows = copy.log.contents[0] as Map<string, readonly string[]>;
+      for (const [key, [, last]] of rows) rows.set(key, line(key, last as string));
+      (copy.log.tables as Table[])[0] = next;
+      equal(await held(place, db, 'a', next), wanted(copy.log, 0), 'a');
+      // The same cells, by a load.
+      copy.log.insert(0, line('3', 'loaded'));
+      copy.log.commit();
+      const begun = await copy.begin(destination);
+      await feed(begun);
+      const cells = FILLS.map(([{ name }]) => `\`${name.replaceAll('`', '``')}\``).join(', ');
+      expect(await place.query(`select count(*) n from (select distinct ${cells} from \`${db}\`.a) x`)).toEqual([
+        { n: '1' },
+      ]);
+      await begun.applier[Symbol.asyncDispose]();
+    });
+
+    test('a renamed column keeps its values, also when others come and go with it', async () => {
+      const renamed = { ...v, name: 'Odd `name`' };
+      const carry = { fills: new Map([['n', '7']]), renames: new Map([[renamed.name, 'v']]) };
+      const { db, again, next, copy } = await restructured(
+        { columns: [renamed, column('n', BIGINT, false), id] },
+        carry,
+      );
+      await again();
+      const expected = ['"x"\t"7"\t"1"', 'NULL\t"7"\t"2"'];
+      expect(await held(place, db, 'a', next)).toEqual(expected);
+      await place.query(`alter table \`${db}\`.a add column v int`);
+      // Both names: one of them is not ours.
+      expect(await thrown(again())).toMatchObject({ name: 'StructureChanged' });
+      await copy.claim(destination);
+      expect(await thrown(again())).toMatchObject({ name: 'Superseded' });
+    });
+
+    test.each<[string, Partial<Table>, Carry['renames']]>([
+      ['of a key', { columns: [{ ...id, name: 'k' }, v], key: ['k'] }, new Map([['k', 'id']])],
+      ['of a key that stays', { columns: [{ ...id, name: 'k' }, v] }, new Map([['k', 'id']])],
+      ['to a name that is taken', { columns: [id] }, new Map([['id', 'v']])],
+      ['with another type', { columns: [id, { ...v, name: 'k', type: BIGINT }] }, new Map([['k', 'v']])],
+    ])('a rename %s needs a reload', async (_, now, renames) => {
+      expect(await thrown(restructured(now, { fills: new Map(), renames }))).toMatchObject({
+        name: 'StructureChanged',
+      });
+    });
+
     test('an attempt whose claim is void changes nothing', async () => {
       const { copy, db, table, claim } = await restructured({});
       await copy.claim(destination);
@@ -224,6 +300,8 @@ for (const name of PLACES) {
     });
 
     test('a crash at any statement of a change of structure: repeated, it is complete', async () => {
+      const five = column('five', BIGINT, false);
+      const long = column('long', { kind: 'text', size: 'long' }, false);
       const db = place.database();
       for (let n = 1; ; n++) {
         const copy = await copied(place, destination, [simpleTable('a')], {
@@ -249,9 +327,16 @@ for (const name of PLACES) {
         const change = async (by: Destination) => {
           const claim = await copy.claim(by);
           const [table] = (await by.followed([db], `p${n}`, 1)) as [Followed];
-          const now = { ...table.table, columns: [id, longer, column('w', BIGINT)] };
+          const now = { ...table.table, columns: [id, { ...longer, name: 'r' }, column('w', BIGINT), five, long] };
+          const carry = {
+            fills: new Map([
+              ['five', '5'],
+              ['long', 'text'],
+            ]),
+            renames: new Map([['r', 'v']]),
+          };
           if (by === dying) begun = true;
-          await by.restructure({ claim, table, now, from: position('0'), alter: true });
+          await by.restructure({ claim, table, now, from: position('0'), alter: true, carry });
           return now;
         };
         const failed = await change(dying).then(
@@ -262,7 +347,7 @@ for (const name of PLACES) {
         await dying[Symbol.asyncDispose]();
         const now = await change(destination);
         const found = await held(place, db, `${n}a`, now as Table);
-        expect(found).toEqual(['"1"\t"x"\tNULL', '"2"\tNULL\tNULL']);
+        expect(found).toEqual(['"1"\t"x"\tNULL\t"5"\t"text"', '"2"\tNULL\tNULL\t"5"\t"text"']);
         if (!failed) break;
         expect(n).toBeLessThan(60);
       }

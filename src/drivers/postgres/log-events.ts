@@ -1,4 +1,4 @@
-import type { CaptureRequest, LogEvent } from '../changes.ts';
+import type { CaptureRequest, Carry, LogEvent } from '../changes.ts';
 import type { Position, Table } from '../model.ts';
 import type { CaptureContext } from './capture.ts';
 import { type Server, type Session, withSession } from './connection.ts';
@@ -68,10 +68,10 @@ export async function* logEvents(
     partitions = leaves.found;
     for (const { table, now, reason } of leaves.changes) refuse(table, now, reason);
   };
-  const refuse = (table: number, now: Table | null, reason: string): void => {
+  const refuse = (table: number, now: Table | null, reason: string, carry?: Carry): void => {
     if (decoder.isDropped(table)) return;
     decoder.drop(table);
-    decoder.add({ kind: 'structure', table, now, reason });
+    decoder.add({ kind: 'structure', table, now, reason, ...(carry ? { carry } : {}) });
   };
 
   const settle = async (relation: LogRelation): Promise<void> => {
@@ -90,9 +90,10 @@ export async function* logEvents(
     const next =
       types === null
         ? { now: null, reason: '' }
-        : await inSession((session) => structureNow(session, reader.describe, followed, relation, types));
+        : await inSession((session) => structureNow(session, reader, followed, relation, types));
     relation.plan = null;
-    refuse(table, next.now, 'reason' in next ? `${reason} ${next.reason}`.trim() : reason);
+    if (next.now === null) refuse(table, null, `${reason} ${next.reason}`.trim());
+    else refuse(table, next.now, reason, next.carry);
   };
 
   let goal = await logEnd(server, reader.standby);

@@ -65,12 +65,23 @@ export async function* readRows(
   signal: AbortSignal,
 ): AsyncGenerator<Batch, ChunkRead, undefined> {
   const { table, relation } = reading;
+  return yield* readSelect(session, server, reading, (cells) => selectOf(table, relation, cells, range, where), signal);
+}
+
+/** The rows of a SELECT of a table's cells as load text. */
+export async function* readSelect(
+  session: Session,
+  server: Server,
+  { table, relation, refuse }: Pick<Reading, 'table' | 'relation' | 'refuse'>,
+  select: (cells: readonly Cell[]) => string,
+  signal: AbortSignal,
+): AsyncGenerator<Batch, ChunkRead, undefined> {
   const name = `${table.ref.schema}.${table.ref.name}`;
   const cells = cellsOf(relation, table, server);
   if (!cells) throw new StructureChanged(`A column of ${name} is gone.`, 'The load starts over by itself.');
-  const watcher = watchSpecials(name, watchedOf(table, cells), placesOf(table), reading.refuse);
+  const watcher = watchSpecials(name, watchedOf(table, cells), placesOf(table), refuse);
   let rows = 0;
-  for await (const batch of copyOut(session, `copy (${selectOf(table, relation, cells, range, where)}) to stdout`)) {
+  for await (const batch of copyOut(session, `copy (${select(cells)}) to stdout`)) {
     rows += batch.rows;
     signal.throwIfAborted();
     yield { ...batch, data: fixEscapes(watcher.apply(batch.data as Buffer)) };

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { StructureChanged } from '../errors.ts';
+import { unescapeText } from '../load-text.ts';
 import type { Batch, ChunkRead, Table } from '../model.ts';
 import { type Relation, readRelations } from './catalog.ts';
 import { abandon, giveBack, type Server, type Session, takeSession } from './connection.ts';
@@ -129,14 +130,9 @@ function keysAre(table: Table, relation: Relation, keys: readonly string[]): str
   return `(${columns.map(({ name }) => name).join(', ')}) in (values ${values.map((value) => `(${value.join(', ')})`).join(', ')})`;
 }
 
-const PLAIN: Readonly<Record<string, string>> = { t: '\t', n: '\n', r: '\r', b: '\b', '0': '\0' };
-
 /** Load text of a cell, in latin1, as the text that it stands for. */
 function plainText(cell: string): string {
-  return Buffer.from(
-    cell.replace(/\\(.)/gs, (_, letter: string) => PLAIN[letter] ?? letter),
-    'latin1',
-  ).toString('utf8');
+  return Buffer.from(unescapeText(cell), 'latin1').toString('utf8');
 }
 
 /** A key's text at the destination as a value at the source. */

@@ -36,9 +36,13 @@ export type Dialect = {
   readonly transactionTables: number;
   /** Whether MODIFY takes a new type; else a new column takes the old one's place (singlestore.md §2). */
   readonly modifiesColumns: boolean;
+  /** Whether a column added with a DEFAULT is known to have it in all rows that are there (not settled for SingleStore). */
+  readonly fillsAdded: boolean;
   /** Settings of every session. Optional ones may be refused. */
   readonly session: readonly { readonly sql: string; readonly optional: boolean }[];
   createTable(spec: TableSpec): string;
+  /** The action of ALTER TABLE that gives a column another name and leaves everything else; names without quotes. */
+  renameColumn(from: string, to: string): string;
   /** Shard and sort key as `show create table` prints them. */
   layoutOf(showCreate: string): Layout;
 };
@@ -60,6 +64,7 @@ const SINGLESTORE: Dialect = {
   keyBytes: undefined,
   transactionTables: 1000,
   modifiesColumns: false,
+  fillsAdded: false,
   // READ COMMITTED is all there is. The rest is unproven on a server (singlestore.md §6) and not needed for exactness.
   session: [
     { sql: "set time_zone = '+00:00'", optional: true },
@@ -73,6 +78,7 @@ const SINGLESTORE: Dialect = {
     if (spec.layout.sort !== undefined) keys.push(`sort key (${spec.layout.sort.join(', ')})`);
     return create(spec, spec.rowstore ? 'create rowstore table' : 'create table', keys);
   },
+  renameColumn: (from, to) => `change ${quote(from)} ${quote(to)}`,
   layoutOf(showCreate) {
     return { shard: keyColumns(showCreate, 'shard'), sort: keyColumns(showCreate, 'sort') };
   },
@@ -90,6 +96,7 @@ function standIn(product: 'MariaDB' | 'MySQL'): Dialect {
     keyBytes: 3072,
     transactionTables: Number.POSITIVE_INFINITY,
     modifiesColumns: true,
+    fillsAdded: true,
     session: [
       {
         // Strict, so that a value which does not fit is at least a warning, which the load takes as failure; zero dates as on SingleStore.
@@ -109,6 +116,7 @@ function standIn(product: 'MariaDB' | 'MySQL'): Dialect {
       const keys = spec.key.length > 0 ? [`primary key (${list(spec.key)})`] : [];
       return create(spec, 'create table', keys);
     },
+    renameColumn: (from, to) => `rename column ${quote(from)} to ${quote(to)}`,
     layoutOf: () => NO_LAYOUT,
   };
 }

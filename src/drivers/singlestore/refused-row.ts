@@ -1,3 +1,4 @@
+import { unescapeText } from '../load-text.ts';
 import type { Batch, ChunkRead, Table } from '../model.ts';
 import { isBinary } from './ddl.ts';
 import type { Reject } from './rejects.ts';
@@ -77,15 +78,9 @@ function keyText(table: Table, cells: readonly Buffer[]): string {
       const index = table.columns.findIndex((column) => column.name === name);
       const column = table.columns[index];
       const cell = cells[index]?.toString('utf8') ?? '';
-      return `${name} = ${column && isBinary(column.type) ? `0x${shown(cell)}` : shown(unescaped(cell))}`;
+      return `${name} = ${column && isBinary(column.type) ? `0x${shown(cell)}` : shown(unescapeText(cell))}`;
     })
     .join(', ');
-}
-
-const LETTERS: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', b: '\b', '0': '\0', Z: '\x1a' };
-
-function unescaped(cell: string): string {
-  return cell.replace(/\\([\s\S])/g, (_, letter: string) => LETTERS[letter] ?? letter);
 }
 
 function shown(value: string): string {
@@ -105,7 +100,7 @@ function isJson(cell: Buffer): boolean {
   const text = cell.toString('utf8');
   if (text === '\\N') return true;
   try {
-    JSON.parse(unescaped(text));
+    JSON.parse(unescapeText(text));
     return true;
   } catch {
     return false;

@@ -1,20 +1,23 @@
 import { createHash } from 'node:crypto';
 import type { Followed, Restructure } from '../apply.ts';
+import type { Carry } from '../changes.ts';
 import { StructureChanged } from '../errors.ts';
+import { unescapeText } from '../load-text.ts';
 import type { Column, ColumnType, Table } from '../model.ts';
 import { checkClaim, openClaimed } from './claim.ts';
 import { destroy, rows, run, type Session, transaction } from './connection.ts';
-import { columnText } from './ddl.ts';
+import { columnText, isBinary } from './ddl.ts';
 import type { Dialect } from './dialect.ts';
 import { storeStructure } from './followed.ts';
 import { takenName, versioned } from './history.ts';
 import type { Pool } from './pool.ts';
 import { explain } from './rejects.ts';
 import { rereadLetters } from './rereads.ts';
-import { quote, sql, table } from './sql.ts';
+import { quote, sql, table, text } from './sql.ts';
 
-/** What brings a copy from one structure to the next. */
+/** What brings a copy from one structure to the next, in this order. */
 export type Alteration = {
+  readonly rename: readonly { readonly from: string; readonly to: string }[];
   readonly add: readonly Column[];
   readonly drop: readonly string[];
   /** Columns whose new type holds every value of the old one, or which may be NULL from now on. */
@@ -28,7 +31,9 @@ export type Alteration = {
 export async function restructure(pool: Pool, request: Restructure): Promise<void> {
   const { claim, table: followed, now, from } = request;
   const { database } = followed.target;
-  const alteration = request.alter ? alterationOf(followed.table, now, followed.options.history !== null) : undefined;
+  const alteration = request.alter
+    ? alterationOf(followed.table, now, followed.options.history !== null, request.carry)
+    : undefined;
   const session = await openClaimed(pool, claim, database);
   try {
     if (alteration) await alter(session, pool.dialect, request, alteration);
@@ -45,20 +50,25 @@ export async function restructure(pool: Pool, request: Restructure): Promise<voi
 }
 
 /** Compares two structures; `StructureChanged` where rows that are there would not be those of the source afterwards. */
-export function alterationOf(before: Table, now: Table, history = false): Alteration {
+export function alterationOf(before: Table, now: Table, history = false, carry?: Carry): Alteration {
   const name = `${now.ref.schema}.${now.ref.name}`;
-  const old = new Map(before.columns.map((column) => [column.name.toLowerCase(), column]));
+  const rename = [...(carry?.renames ?? [])].map(([to, from]) => ({ from, to }));
+  const newNames = new Map(rename.map(({ from, to }) => [from, to]));
+  const columns = before.columns.map((column) => ({ ...column, name: newNames.get(column.name) ?? column.name }));
+  const old = new Map(columns.map((column) => [column.name.toLowerCase(), column]));
   const names = new Set(now.columns.map((column) => column.name.toLowerCase()));
   const refuse = (what: string) => new StructureChanged(`${name}: ${what}.`, 'Load the table again.');
   if (before.key.join('\n') !== now.key.join('\n')) throw refuse('its key was changed');
+  if (old.size < columns.length || rename.some(({ from }) => before.key.includes(from)))
+    throw refuse('columns were renamed in a way that the copy can not follow');
   const add = now.columns.filter((column) => !old.has(column.name.toLowerCase()));
-  const drop = before.columns.filter((column) => !names.has(column.name.toLowerCase())).map((column) => column.name);
-  // A renamed column looks the same, and its values would be lost.
+  const drop = columns.filter((column) => !names.has(column.name.toLowerCase())).map((column) => column.name);
+  // A column that was renamed without a word of it looks the same, and its values would be lost.
   if (add.length > 0 && drop.length > 0)
     throw refuse(`columns came (${add.map((column) => column.name).join(', ')}) and went (${drop.join(', ')})`);
   const taken = history ? takenName(now) : undefined;
   if (taken !== undefined) throw refuse(`its new column ${taken} has a name that history mode needs for itself`);
-  const filled = add.find((column) => !column.nullable);
+  const filled = add.find((column) => !column.nullable && !carry?.fills.has(column.name));
   if (filled) throw refuse(`the new column ${filled.name} has a value in every row`);
   const widen: Column[] = [];
   for (const column of now.columns) {
@@ -71,7 +81,7 @@ export function alterationOf(before: Table, now: Table, history = false): Altera
     if (was.masked !== column.masked) throw refuse(`${column.name} is masked in one of the structures only`);
     if (!same || (column.nullable && !was.nullable)) widen.push(column);
   }
-  return { add, drop, widen };
+  return { rename, add, drop, widen };
 }
 
 /** Whether every value of `old` has the same text in `type`. */
@@ -100,8 +110,8 @@ const TEXT_BYTES = [255, 65_535, 16_777_215, 4_294_967_295];
 async function alter(
   session: Session,
   dialect: Dialect,
-  { claim, table: followed, now }: Restructure,
-  { add, drop, widen }: Alteration,
+  { claim, table: followed, now, carry }: Restructure,
+  { rename, add, drop, widen }: Alteration,
 ): Promise<void> {
   const { database } = followed.target;
   const place = table(database, followed.place).raw;
@@ -109,17 +119,29 @@ async function alter(
     await checkClaim(session, claim, database);
     await run(session, `alter table ${place} ${actions}`);
   };
+  await renameColumns(session, dialect, followed, { rename, widen }, step);
   const present = await columnsOf(session, followed);
   const kept = followed.options.history === null ? now : versioned(now);
   const definition = (column: Column, name = column.name) => columnText(dialect, kept, column, name);
+  const fills = add.map((column) => fillOf(dialect, column, definition(column), carry?.fills.get(column.name)));
   const actions = [
-    ...add
-      .filter((column) => !present.has(column.name.toLowerCase()))
-      .map((column) => `add column ${definition(column)}`),
+    ...add.flatMap((column, i) => {
+      if (present.has(column.name.toLowerCase())) return [];
+      const { nullable, byDefault } = fills[i] as Fill;
+      return `add column ${definition({ ...column, nullable })}${byDefault ?? ''}`;
+    }),
     ...drop.filter((name) => present.has(name.toLowerCase())).map((name) => `drop column ${quote(name)}`),
   ];
   if (dialect.modifiesColumns) actions.push(...widen.map((column) => `modify column ${definition(column)}`));
   if (actions.length > 0) await step(actions.join(', '));
+  const sets = fills.flatMap(({ byUpdate }) => byUpdate ?? []);
+  if (sets.length > 0)
+    await transaction(session, async () => {
+      await checkClaim(session, claim, database);
+      // No row can have another value yet: the stream writes the column only when the new structure is stored.
+      for (const { name, value } of sets)
+        await run(session, `update ${place} set ${name} = ${value} where ${name} is null`);
+    });
   if (dialect.modifiesColumns) return;
   for (const column of widen) {
     // A column that holds the old values under a name of its own takes the old one's place (singlestore.md §2).
@@ -134,6 +156,56 @@ async function alter(
       await step(`drop column ${quote(column.name)}`);
     }
     await step(`change ${quote(name)} ${quote(column.name)}`);
+  }
+}
+
+/** How a new column gets the value that all rows from before have. */
+type Fill = {
+  readonly nullable: boolean;
+  /** The end of its definition. */
+  readonly byDefault?: string;
+  readonly byUpdate?: { readonly name: string; readonly value: string };
+};
+
+/** Types whose columns take no DEFAULT, or none that all servers write alike. */
+const NO_DEFAULT = /^ (\w*text|\w*blob|varbinary|json)\b/;
+/** What every server takes in a definition as it is; other texts are not put there. */
+const PLAIN = /^[ -~]{1,100}$/;
+
+/**
+ * By the DEFAULT of its definition, which touches no row. Where its type takes none, or the server is not known to give it to rows that are there, by an
+ * UPDATE of the rows without a value; the column is nullable then.
+ */
+function fillOf(dialect: Dialect, column: Column, definition: string, fill: string | undefined): Fill {
+  if (fill === undefined || fill === '\\N') return { nullable: column.nullable };
+  const plain = unescapeText(Buffer.from(fill, 'latin1').toString('utf8'));
+  const literal = isBinary(column.type) ? `unhex(${text(plain)})` : text(plain);
+  const byUpdate = { name: quote(column.name), value: literal };
+  if (NO_DEFAULT.test(definition.slice(byUpdate.name.length)) || !PLAIN.test(plain))
+    return { nullable: true, byUpdate };
+  const byDefault = ` default ${literal}`;
+  return dialect.fillsAdded ? { nullable: column.nullable, byDefault } : { nullable: true, byDefault, byUpdate };
+}
+
+/** Renames the columns that still have their old names. */
+async function renameColumns(
+  session: Session,
+  dialect: Dialect,
+  followed: Followed,
+  { rename, widen }: Pick<Alteration, 'rename' | 'widen'>,
+  step: (actions: string) => Promise<void>,
+): Promise<void> {
+  if (rename.length === 0) return;
+  const present = await columnsOf(session, followed);
+  for (const { from, to } of rename) {
+    const [old, taken] = [from, to].map((name) => present.has(name.toLowerCase()));
+    // While it is widened, a column may stand under a name of its own only.
+    if (old ? taken : !taken && !widen.some((column) => column.name === to))
+      throw new StructureChanged(
+        `The copy of ${followed.ref.schema}.${followed.ref.name} has ${old ? 'both columns' : 'neither of the columns'} ${from} and ${to}.`,
+        'Load the table again.',
+      );
+    if (old) await step(dialect.renameColumn(from, to));
   }
 }
 
