@@ -1,4 +1,4 @@
-import { startDestination, startMysql } from './mysql.ts';
+import { carefreeMariadb, startDestination, startMysql } from './mysql.ts';
 import type { MysqlFlavour } from './mysql-programs.ts';
 import { type PostgresMajor, startPostgres } from './postgres.ts';
 import { type Server, type ServerInfo, serverInfo } from './server.ts';
@@ -37,8 +37,8 @@ export async function startTestServers(
     keep(startPostgres({ major: 15 })),
     keep(startPostgres({ major: 18 })),
     keep(startMysql({ flavour: 'mysql9' })),
-    keep(startMysql({ flavour: 'mariadb10.11' })),
-    keep(startDestination()),
+    keep(startMysql({ flavour: 'mariadb10.11', settings: carefreeMariadb })),
+    keep(startDestination({ settings: carefreeMariadb })),
     keep(startTemporal()),
     Promise.all(matrix.map(async (name) => matrixInfo(name, await keep(startNamed(name))))),
   ]);
