@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { waitForRoute } from '../../scripts/demo/api-client.ts';
-import { startDestination, startMysql } from '../../scripts/servers/mysql.ts';
+import { carefreeMariadb, startDestination, startMysql } from '../../scripts/servers/mysql.ts';
 import { startPostgres } from '../../scripts/servers/postgres.ts';
 import { freePort, logTail } from '../../scripts/servers/process.ts';
 import { makeRunFolder, type Server } from '../../scripts/servers/server.ts';
@@ -42,6 +42,7 @@ export const productUser = { user: 'ingest', password: 'flow-test-secret' } as c
 const durable = {
   postgres: { full_page_writes: 'on', synchronous_commit: 'on' },
   mysql: { 'innodb-doublewrite': 1, 'innodb-flush-log-at-trx-commit': 1 },
+  mariadb: { ...carefreeMariadb, 'innodb-doublewrite': 1, 'innodb-flush-log-at-trx-commit': 1 },
 } as const;
 
 /** Starts private servers, one API process and two workers. */
@@ -57,7 +58,7 @@ export async function startFleet(sourceName: SourceName, mode: Mode): Promise<Fl
   };
   try {
     const source = await owned(startSource(sourceName));
-    const destination = await owned(startDestination({ settings: durable.mysql }));
+    const destination = await owned(startDestination({ settings: durable.mariadb }));
     const proxy = mode === 'singlestore' ? await startSingleStoreProxy({ backend: destination }) : undefined;
     if (proxy) ends.unshift(() => proxy.close());
     const temporal = await owned(startTemporal());
@@ -113,7 +114,8 @@ export async function startFleet(sourceName: SourceName, mode: Mode): Promise<Fl
 
 function startSource(name: SourceName): Promise<Server> {
   if (name === 'postgres') return startPostgres({ major: 15, settings: durable.postgres });
-  return startMysql({ flavour: name === 'mysql' ? 'mysql9' : 'mariadb10.11', settings: durable.mysql });
+  if (name === 'mysql') return startMysql({ flavour: 'mysql9', settings: durable.mysql });
+  return startMysql({ flavour: 'mariadb10.11', settings: durable.mariadb });
 }
 
 /** Something that can be killed and brought back on the same port and data. */
