@@ -1,4 +1,5 @@
-import type { PipelineOverview, Run } from '../workflows/messages.ts';
+import { lagSeconds } from '../workflows/lag.ts';
+import type { PipelineOverview, RowCounts, Run } from '../workflows/messages.ts';
 import type { Progress } from '../workflows/progress.ts';
 import type { Pipelines } from './pipelines.ts';
 
@@ -17,7 +18,7 @@ export function withProgress(run: Run, progress: Progress | null): LiveRun {
   const { phase, rows, bytes, tablesDone, tablesFailed, tablesTotal, stream } = progress;
   return {
     ...run,
-    rows: { ...run.rows, ...stream?.rows, loaded: Math.max(rows, run.rows.loaded) },
+    rows: { ...run.rows, ...(stream?.total ?? stream?.rows), loaded: Math.max(rows, run.rows.loaded) },
     progress: { phase, rows, bytes, tablesDone, tablesFailed, tablesTotal },
   };
 }
@@ -27,12 +28,42 @@ export function liveProgress(pipelines: Pipelines, pipeline: string, run: Run): 
   return run.state === 'running' ? pipelines.progress(pipeline, run).catch(() => null) : Promise.resolve(null);
 }
 
+type Stream = Progress['stream'];
+
 /** How far a copy is behind its source: by its open stream, or as its last one left it. */
-export function lagOf(overview: PipelineOverview, stream: Progress['stream'], now: number): PipelineOverview['lag'] {
-  const complete = stream?.completeAt ?? overview.completeAt ?? stream?.at ?? overview.streamedAt ?? null;
+export function lagOf(overview: PipelineOverview, stream: Stream, now: number): PipelineOverview['lag'] {
+  const applied = stream?.applied ?? overview.applied;
+  const seconds = lagSeconds(
+    {
+      completeAt: stream?.completeAt ?? overview.completeAt ?? null,
+      at: stream?.at ?? overview.streamedAt ?? null,
+      writtenAt: applied?.writtenAt ? Date.parse(applied.writtenAt) : null,
+      clockOffset: stream?.clockOffset ?? overview.clockOffset ?? null,
+    },
+    now,
+  );
   return {
-    seconds: complete === null ? null : Math.max(0, Math.round((now - complete) / 100) / 10),
+    seconds,
     bytes: stream?.behindBytes ?? null,
-    logHoursLeft: stream?.logHoursLeft ?? null,
+    logHoursLeft: stream?.logHoursLeft ?? hoursLeft(overview, now),
   };
+}
+
+/** The source goes on dropping its log while nobody reads it: what was left at the last look, less the time since. */
+function hoursLeft({ log }: PipelineOverview, now: number): number | null {
+  if (!log || log.hoursLeft === null) return null;
+  return Math.max(0, Math.round((log.hoursLeft - (now - log.at) / 3_600_000) * 1000) / 1000);
+}
+
+/** The last change of the source that is applied, and its write. */
+export function lastChange(overview: PipelineOverview, stream: Stream) {
+  const applied = stream?.applied ?? overview.applied;
+  return { lastChangeAt: applied?.changedAt ?? null, lastWrittenAt: applied?.writtenAt ?? null };
+}
+
+/** Changes by operation; null: not known. */
+export function countsOf(changes: Omit<RowCounts, 'loaded'> | undefined): Omit<RowCounts, 'loaded'> | null {
+  if (!changes) return null;
+  const { inserted, updated, deleted, parked } = changes;
+  return { inserted, updated, deleted, parked };
 }

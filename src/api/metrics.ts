@@ -1,11 +1,21 @@
 import type { PipelineOverview, Run } from '../workflows/messages.ts';
-import { lagOf, liveProgress, liveRun, withProgress } from './live.ts';
+import { countsOf, lagOf, lastChange, liveProgress, liveRun, withProgress } from './live.ts';
 import type { Pipelines } from './pipelines.ts';
 
 type Labels = Readonly<Record<string, string>>;
 type Sample = { readonly labels: Labels; readonly value: number };
-type Metric = { readonly name: string; readonly help: string; readonly samples: Sample[] };
-type Seen = { readonly name: string; readonly overview: PipelineOverview; readonly runs: readonly Run[] };
+type Metric = {
+  readonly name: string;
+  readonly help: string;
+  readonly samples: Sample[];
+  readonly type?: 'counter' | 'gauge';
+};
+type Seen = {
+  readonly name: string;
+  readonly overview: PipelineOverview;
+  readonly last: ReturnType<typeof lastChange>;
+  readonly runs: readonly Run[];
+};
 
 /** All metrics in Prometheus' text form. A system that doesn't answer is a metric too, so this never fails. */
 export async function metricsText(pipelines: Pipelines): Promise<string> {
@@ -42,7 +52,13 @@ async function see(pipelines: Pipelines, name: string): Promise<Seen> {
   const live = runs.map((run) =>
     run.id === overview.current.stream?.id ? withProgress(run, stream) : liveRun(pipelines, name, run),
   );
-  return { name, overview: { ...overview, lag }, runs: await Promise.all(live) };
+  const applied = stream?.stream?.applied ?? overview.applied;
+  return {
+    name,
+    overview: { ...overview, lag, ...(applied ? { applied } : {}) },
+    last: lastChange(overview, stream?.stream),
+    runs: await Promise.all(live),
+  };
 }
 
 function perPipeline(seen: readonly Seen[]): Metric[] {
@@ -57,7 +73,29 @@ function perPipeline(seen: readonly Seen[]): Metric[] {
   const tables = seen.flatMap(({ name: pipeline, overview }) =>
     Object.entries(overview.tables).map(([state, value]) => ({ labels: { pipeline, state }, value })),
   );
+  const timed = (name: string, help: string, pick: (last: Seen['last']) => string | null): Metric => ({
+    name: `flow_ingest_${name}_timestamp_seconds`,
+    help,
+    samples: seen.flatMap(({ name: pipeline, last: times }) => {
+      const at = pick(times);
+      return at === null ? [] : [{ labels: { pipeline }, value: Date.parse(at) / 1000 }];
+    }),
+  });
+  const applied = seen.flatMap(({ name: pipeline, overview }) =>
+    Object.entries(countsOf(overview.applied) ?? {}).map(([operation, value]) => ({
+      labels: { pipeline, operation },
+      value,
+    })),
+  );
   return [
+    {
+      name: 'flow_ingest_changes_total',
+      help: 'Changes applied since the pipeline was made, by operation.',
+      samples: applied,
+      type: 'counter',
+    },
+    timed('last_change', 'Commit at the source of the last change that is applied.', (times) => times.lastChangeAt),
+    timed('last_write', 'When changes were last committed at the destination.', (times) => times.lastWrittenAt),
     { name: 'flow_ingest_tables', help: 'Selected tables by state.', samples: tables },
     gauge('ready', 'The pipeline had its full extract and can go on from it.', ({ state }) =>
       state === 'ready' ? 1 : 0,
@@ -121,12 +159,12 @@ function one(name: string, help: string, value: number): Metric {
   return { name, help, samples: [{ labels: {}, value }] };
 }
 
-function textOf({ name, help, samples }: Metric): string {
+function textOf({ name, help, samples, type = 'gauge' }: Metric): string {
   const lines = samples.map(({ labels, value }) => {
     const inner = Object.entries(labels).map(([label, text]) => `${label}="${text.replaceAll(/[\\"\n]/g, escaped)}"`);
     return `${name}${inner.length === 0 ? '' : `{${inner.join(',')}}`} ${value}\n`;
   });
-  return `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${lines.join('')}`;
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
 }
 
 function escaped(character: string): string {

@@ -3,7 +3,7 @@ import type { RunTable } from '../drivers/destination.ts';
 import type { PipelineConfig, Run, SelectedTable } from '../workflows/messages.ts';
 import type { Progress } from '../workflows/progress.ts';
 import { destinationsOf } from './destinations.ts';
-import { liveProgress, liveRun } from './live.ts';
+import { countsOf, liveProgress, liveRun } from './live.ts';
 import { Problem } from './problem.ts';
 import { type Ctx, lastSegments } from './request.ts';
 import { type Deps, json, type Route } from './route.ts';
@@ -80,11 +80,13 @@ async function report(
 function tablesOf(selection: readonly SelectedTable[], recorded: readonly RunTable[], progress: Progress | null) {
   const databases = new Map(selection.map((table) => [nameOf(table), table.database]));
   const live = new Map((progress?.tables ?? []).map((table) => [nameOf(table), table]));
-  const known = recorded.map(({ ref, state, rows, bytes, startedAt, endedAt, error, check }) => {
+  const known = recorded.map(({ ref, state, rows, bytes, startedAt, endedAt, error, changes, check }) => {
     const now = live.get(nameOf(ref));
     live.delete(nameOf(ref));
     const db = databases.get(nameOf(ref)) ?? 'default';
-    return { db, ...ref, state, rows: Math.max(rows, now?.rows ?? 0), bytes, startedAt, endedAt, error, ...check };
+    const { changedAt: lastChangeAt = null, writtenAt: lastWrittenAt = null } = changes ?? {};
+    const counted = { rows: Math.max(rows, now?.rows ?? 0), bytes, changes: countsOf(changes) };
+    return { db, ...ref, state, ...counted, startedAt, endedAt, lastChangeAt, lastWrittenAt, error, ...check };
   });
   const others = [...live.values()].map((table) => ({
     db: databases.get(nameOf(table)) ?? 'default',
@@ -93,8 +95,11 @@ function tablesOf(selection: readonly SelectedTable[], recorded: readonly RunTab
     state: table.state,
     rows: table.rows,
     bytes: null,
+    changes: null,
     startedAt: null,
     endedAt: null,
+    lastChangeAt: null,
+    lastWrittenAt: null,
     error: null,
   }));
   return [...known, ...others];

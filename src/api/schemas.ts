@@ -6,6 +6,10 @@ import { checkRunShape, checkTableShape } from './check-schemas.ts';
 const text = z.string();
 const count = z.number().int().nonnegative();
 const time = z.string().openapi({ format: 'date-time', description: 'RFC 3339, UTC' }).nullable();
+const changes = z
+  .object({ inserted: count, updated: count, deleted: count, parked: count })
+  .nullable()
+  .openapi({ description: 'Changes applied, counted as the source made them; null: not known' });
 const yesNo = z.enum(['Y', 'N'], 'must be "Y" or "N"');
 
 export const problemSchema = z
@@ -164,8 +168,10 @@ export const tablesSchema = z
         state: text,
         destination: target,
         rows: count.nullable(),
+        changes,
         lastLoadedAt: time,
         lastChangeAt: time,
+        lastWrittenAt: time,
         lagSeconds: z.number().nullable(),
         parked: count.nullable(),
         rules: z.record(text, count),
@@ -208,8 +214,11 @@ export const runDetailSchema = z
         state: text,
         rows: count,
         bytes: count.nullable(),
+        changes,
         startedAt: time,
         endedAt: time,
+        lastChangeAt: time,
+        lastWrittenAt: time,
         error: tableError,
         ...checkTableShape,
       }),
@@ -254,6 +263,9 @@ export const statusSchema = z
       bytes: z.number().nullable(),
       logHoursLeft: z.number().nullable(),
     }),
+    lastChangeAt: time,
+    lastWrittenAt: time,
+    changes,
     position: text.nullable(),
     tables: z.record(text, count),
   })

@@ -2,7 +2,7 @@ import type { TableRecord } from '../drivers/destination.ts';
 import type { PipelineConfig, PipelineOverview, SelectedTable } from '../workflows/messages.ts';
 import type { ProgressTable } from '../workflows/progress.ts';
 import { destinationsOf, targetOf } from './destinations.ts';
-import { lagOf, liveProgress, liveRun, withProgress } from './live.ts';
+import { countsOf, lagOf, lastChange, liveProgress, liveRun, withProgress } from './live.ts';
 import { Problem } from './problem.ts';
 import type { Ctx } from './request.ts';
 import { type Deps, json, type Route } from './route.ts';
@@ -48,6 +48,8 @@ async function status({ pipelines }: Deps, c: Ctx, pipeline: string): Promise<Re
     current: { stream: stream && withProgress(stream, progress), load: live },
     queue: seen.queue,
     lag: lagOf(seen, progress?.stream, Date.now()),
+    ...lastChange(seen, progress?.stream),
+    changes: countsOf(progress?.stream?.applied ?? seen.applied),
     position: progress?.stream?.position ?? seen.position,
     tables: seen.tables,
   });
@@ -60,17 +62,17 @@ async function tables({ pipelines }: Deps, c: Ctx, pipeline: string): Promise<Re
     pipelines.selection(pipeline),
   ]);
   const selected = selection.filter((table) => table.selected);
-  const [recorded, live] = await Promise.all([
+  const [recorded, { tables: live, stream }] = await Promise.all([
     records({ pipelines }, config, selected),
-    loading({ pipelines }, overview),
+    open({ pipelines }, overview),
   ]);
+  const { seconds } = lagOf(overview, stream, Date.now());
   const shown = selected.map((table) => {
     const key = nameOf(table);
-    const lag = table.state === 'consistent' ? lagOf(overview, undefined, Date.now()).seconds : null;
     return {
       db: table.database,
       ...shownTable(config, table, recorded.tables.get(key), live.get(key)),
-      lagSeconds: lag,
+      lagSeconds: table.state === 'consistent' ? seconds : null,
     };
   });
   return c.json({ tables: shown.map(ordered), unavailable: recorded.unavailable });
@@ -90,7 +92,9 @@ function shownTable(
     destination: targetOf(config, table),
     rows: (loads ? live.rows : record?.rows) ?? null,
     lastLoadedAt: record?.lastLoadedAt ?? null,
-    lastChangeAt: null,
+    lastChangeAt: record?.changes?.changedAt ?? null,
+    lastWrittenAt: record?.changes?.writtenAt ?? null,
+    changes: countsOf(record?.changes),
     parked: record === undefined ? null : (record.parked ?? 0),
     rules: record?.rules ?? {},
     error: table.error ?? record?.error ?? null,
@@ -98,9 +102,10 @@ function shownTable(
 }
 
 function ordered(table: ReturnType<typeof shownTable> & { db: string; lagSeconds: number | null }) {
-  const { db, schema, name, state, destination, rows, lastLoadedAt, lastChangeAt, lagSeconds, parked, rules, error } =
-    table;
-  return { db, schema, name, state, destination, rows, lastLoadedAt, lastChangeAt, lagSeconds, parked, rules, error };
+  const { db, schema, name, state, destination, rows, changes, lastLoadedAt, lastChangeAt, lastWrittenAt } = table;
+  const { lagSeconds, parked, rules, error } = table;
+  const times = { lastLoadedAt, lastChangeAt, lastWrittenAt, lagSeconds };
+  return { db, schema, name, state, destination, rows, changes, ...times, parked, rules, error };
 }
 
 /** What the destination's control tables say; the tables are shown without it when they can't be read. */
@@ -124,13 +129,16 @@ async function records(
   }
 }
 
-async function loading(
-  { pipelines }: Pick<Deps, 'pipelines'>,
-  { pipeline, current }: PipelineOverview,
-): Promise<Map<string, ProgressTable>> {
-  const open = [current.load, current.stream].filter((run) => run !== null);
-  const seen = await Promise.all(open.map((run) => liveProgress(pipelines, pipeline, run)));
-  return new Map(seen.flatMap((progress) => progress?.tables ?? []).map((table) => [nameOf(table), table]));
+/** What open runs tell of tables and of the stream. */
+async function open({ pipelines }: Pick<Deps, 'pipelines'>, { pipeline, current }: PipelineOverview) {
+  const [load, stream] = await Promise.all(
+    [current.load, current.stream].map((run) => run && liveProgress(pipelines, pipeline, run)),
+  );
+  const tables = [load, stream].flatMap((progress) => progress?.tables ?? []);
+  return {
+    tables: new Map<string, ProgressTable>(tables.map((table) => [nameOf(table), table])),
+    stream: stream?.stream,
+  };
 }
 
 function nameOf(ref: { readonly schema: string; readonly name: string }): string {

@@ -2,7 +2,7 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { Operation, Run, RunState } from '../workflows/messages.ts';
 import { queries, runWorkflowId } from '../workflows/messages.ts';
-import type { LoadHeartbeat, Progress, StreamHeartbeat } from '../workflows/progress.ts';
+import { type LoadHeartbeat, type Progress, type StreamHeartbeat, sightOf } from '../workflows/progress.ts';
 import type { Link } from './temporal-link.ts';
 
 const operations: readonly Operation[] = ['full', 'syncnew', 'syncstruct', 'delta', 'rollback', 'validate'];
@@ -51,6 +51,7 @@ export function addStream(progress: Progress, slice: StreamHeartbeat['stream'] |
     completeAt: completeAt ?? before.completeAt ?? null,
     behindBytes,
     logHoursLeft,
+    ...sightOf({ ...before, ...sightOf(slice) }),
   };
   return { ...progress, stream };
 }

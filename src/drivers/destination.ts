@@ -62,7 +62,6 @@ export type ChunkClaim = {
   readonly since: string | null;
 };
 
-/** A table planned by a run, as the destination's control tables know it. Times RFC 3339 UTC. Stored: add fields, never rename. */
 /** Changes that were applied, counted as the source made them. Times RFC 3339 UTC: of the last one's commit at the source, and of its write here. */
 export type Changes = {
   readonly inserted: number;
@@ -74,9 +73,14 @@ export type Changes = {
 };
 
 /** What a run has applied in all its attempts, and the tables that changed most, at most 20. */
-export type RunTotals = Changes & { readonly tables: readonly (Changes & { readonly ref: TableRef })[] };
+export type RunTotals = Changes & {
+  readonly tables: readonly (Changes & { readonly ref: TableRef })[];
+  /** What all runs of the pipeline have applied to its copies. */
+  readonly all: Changes;
+};
 
 export type TableRecord = {
+/** A table planned by a run, as the destination's control tables know it. Times RFC 3339 UTC. Stored: add fields, never rename. */
   readonly id: TableId;
   readonly ref: TableRef;
   readonly target: Target;
@@ -86,10 +90,10 @@ export type TableRecord = {
   readonly bytes: number;
   /** Rows that the destination refused and that wait as dead letters. */
   readonly parked?: number;
-  readonly rules: Readonly<Record<string, number>>;
   /** What was applied to its copy since it is followed. */
   readonly changes?: Changes;
   readonly startedAt: string | null;
+  readonly rules: Readonly<Record<string, number>>;
   readonly lastLoadedAt: string | null;
   readonly error: TableError | null;
 };
@@ -105,10 +109,10 @@ export type RunTable = {
   readonly startedAt: string | null;
   readonly endedAt: string | null;
   readonly error: TableError | null;
-  /** Of a validation. */
   /** What the run has applied to it, also when catching up after its load. */
   readonly changes?: Changes;
   readonly check?: Checked;
+  /** Of a validation. */
 };
 
 /** A scope's checkpoint row (EXACTNESS.md §1). */

@@ -8,6 +8,7 @@ import { nameOf } from './labels.ts';
 import { ends, giveUp, show } from './load.ts';
 import type { LoadState } from './load-state.ts';
 import { notice, tell } from './notices.ts';
+import { sightOf } from './progress.ts';
 
 /** Longer than any log takes to be read. */
 const CATCH_UP_SECONDS = 30 * 86_400;
@@ -34,6 +35,7 @@ export async function catchUp(input: FullInput, state: LoadState, began: BeginAn
     },
   ]);
   state.streamed = {
+    ...sightOf(answer),
     rows: answer.rows,
     position: answer.position,
     at: answer.at,

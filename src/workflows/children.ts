@@ -43,6 +43,8 @@ export type FullResult = {
   /** Commit time at the source of the last change that was applied, ms. */
   readonly at?: number | null;
   readonly completeAt?: number | null;
+  /** What catching up has told of the stream. */
+  readonly sight?: Sight;
   /** Loaded tables that are not consistent: keyless ones, which no delta follows. */
   readonly behind?: readonly TableRef[];
   /** The source captures changes: deltas can follow. */

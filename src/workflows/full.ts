@@ -8,7 +8,7 @@ import { ends, giveUp, load, show } from './load.ts';
 import { type LoadState, newLoad, progressOf } from './load-state.ts';
 import { queries } from './messages.ts';
 import { notice, runError, tell } from './notices.ts';
-import type { Progress } from './progress.ts';
+import { type Progress, sightOf } from './progress.ts';
 
 /** Tables that one activity puts in place: a cancel of the worker then has to repeat only these. */
 const PROMOTE_TABLES = 100;
@@ -168,6 +168,7 @@ function result(
     position: state.streamed?.position ?? began?.position ?? null,
     at: state.streamed?.at ?? null,
     completeAt: state.streamed?.completeAt ?? null,
+    ...(state.streamed ? { sight: sightOf(state.streamed) } : {}),
     follows: began?.captures === true,
     behind: state.behind,
     databases: began?.databases ?? [],

@@ -2,9 +2,10 @@
 
 import type { TableRef } from '../drivers/model.ts';
 import type { StreamTotals } from './children.ts';
-import type { Operation } from './messages.ts';
+import { heldUpTo } from './lag.ts';
+import type { Operation, RowCounts } from './messages.ts';
 import type { Portion } from './portions.ts';
-import type { Progress } from './progress.ts';
+import type { Progress, Sight } from './progress.ts';
 
 /** Cuts a text to what the server takes as a summary (200 bytes), at a character's border. */
 export function clip(text: string, bytes = 190): string {
@@ -48,15 +49,47 @@ export function label(operation: Operation): string {
   return operations[operation];
 }
 
-/** What a stream has applied, as Markdown. */
-export function streamDetails({ rows, position, at }: StreamTotals): string {
-  return [
-    `**changes**: ${number(rows.inserted)} inserted, ${number(rows.updated)} updated, ${number(rows.deleted)} deleted` +
-      (rows.parked > 0 ? `, **${number(rows.parked)} parked**` : ''),
+/** What a stream has applied, as Markdown; `tables`: those that it changed most. */
+export function streamDetails(totals: StreamTotals, tables: Sight['tables'] = []): string {
+  const { position, at, applied } = totals;
+  const rows = totals.total ?? totals.rows;
+  const source = applied ? applied.changedAt : at === null ? null : new Date(at).toISOString();
+  const lines = [
+    `**changes**: ${changes(rows)}`,
     '',
     `* position: ${position ?? 'as the run began'}`,
-    `* last change of the source: ${at === null ? 'none yet' : new Date(at).toISOString()}`,
-  ].join('\n');
+    `* last change of the source: ${source ?? 'none yet'}`,
+    ...(applied ? [`* last write to the destination: ${applied.writtenAt ?? 'none yet'}`] : []),
+    ...heldDetails(totals),
+  ];
+  if (tables.length > 0) {
+    lines.push('', '| table | inserted | updated | deleted | parked | last change |', '|---|---:|---:|---:|---:|---|');
+    for (const table of tables)
+      lines.push(
+        `| ${cell(nameOf(table))} | ${number(table.inserted)} | ${number(table.updated)} | ${number(table.deleted)} | ${number(table.parked)} | ${table.changedAt ?? ''} |`,
+      );
+  }
+  return lines.join('\n');
+}
+
+/** Up to when a copy is whole, and how long the source keeps what it still needs, as lines of a Markdown list. */
+export function heldDetails({
+  log,
+  ...known
+}: Parameters<typeof heldUpTo>[0] & Pick<Sight, 'applied' | 'log'>): string[] {
+  const written = known.applied?.writtenAt;
+  const held = heldUpTo({ ...known, writtenAt: written ? Date.parse(written) : null });
+  const kept = log?.hoursLeft ?? null;
+  return [
+    ...(held === null ? [] : [`* holds everything up to: ${new Date(held).toISOString()}`]),
+    ...(kept === null ? [] : [`* the source’s log is kept for: ${kept.toFixed(1)} hours more`]),
+  ];
+}
+
+/** Counts in words. */
+export function changes({ inserted, updated, deleted, parked }: Omit<RowCounts, 'loaded'>): string {
+  const words = `${number(inserted)} inserted, ${number(updated)} updated, ${number(deleted)} deleted`;
+  return parked > 0 ? `${words}, **${number(parked)} parked**` : words;
 }
 
 /** Progress of a load as Markdown. */

@@ -236,7 +236,7 @@ export type PipelineOverview = {
   readonly streamedAt?: number | null;
   /** The moment up to which the copy is known to hold everything, ms. */
   readonly completeAt?: number | null;
-};
+} & Pick<Sight, 'applied' | 'clockOffset' | 'log'>;
 /** Argument of `events`: those with `seq` greater than this. */
 export type EventsSince = { readonly since: number };
 

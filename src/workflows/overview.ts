@@ -1,6 +1,6 @@
 /** How a pipeline looks: to the API and in Temporal's Web UI. */
 import { sourceCode } from '../codes.ts';
-import { label } from './labels.ts';
+import { changes, heldDetails, label } from './labels.ts';
 import type { PipelineConfig, PipelineOverview, Run, Scheduler } from './messages.ts';
 import { streamRun, wakeAt } from './schedule.ts';
 import { type PipelineState, selectedTables } from './state.ts';
@@ -21,6 +21,7 @@ export function overview(state: PipelineState): PipelineOverview {
     tables: counts,
     streamedAt: state.streamedAt,
     completeAt: state.completeAt,
+    ...state.sight,
   };
 }
 
@@ -59,13 +60,23 @@ export function details(state: PipelineState): string {
     `* queue: ${view.queue.map(label).join(', ') || 'empty'}`,
     `* tables: ${states.join(', ') || 'none selected'}`,
     `* scheduler: ${state.scheduler.on ? 'on' : 'off'} (${state.scheduler.reason})${due}`,
+    ...(state.sight.applied ? appliedDetails(state.sight.applied) : []),
+    ...heldDetails({ ...state.sight, completeAt: state.completeAt, at: state.streamedAt }),
     ...(state.position ? [`* position: ${state.position}${state.positionLost ? ', **lost**' : ''}`] : []),
     last ? `* last run: ${lastRun(last)}` : '* last run: none',
   ].join('\n');
 }
 
+function appliedDetails(applied: NonNullable<PipelineState['sight']['applied']>): string[] {
+  const { changedAt, writtenAt } = applied;
+  return [
+    `* changes in all: ${changes(applied)}`,
+    `* last change of the source: ${changedAt ?? 'none yet'}, written ${writtenAt ?? 'never'}`,
+  ];
+}
+
 function lastRun({ operation, id, state, rows, error }: Run): string {
-  const changes = rows.inserted + rows.updated + rows.deleted;
-  const what = changes > 0 ? `${changes} changes` : `${rows.loaded} rows`;
+  const count = rows.inserted + rows.updated + rows.deleted;
+  const what = count > 0 ? `${count} changes` : `${rows.loaded} rows`;
   return `${label(operation)} ${id} ${state}, ${what}${error ? `: ${error.message}` : ''}`;
 }

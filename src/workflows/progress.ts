@@ -1,4 +1,6 @@
 /** What a running child tells of its work. Stored in histories: add fields, never rename or retype. */
+
+import type { Changes } from '../drivers/destination.ts';
 import type { TableRef } from '../drivers/model.ts';
 import type { StreamTotals } from './children.ts';
 import type { RowCounts } from './messages.ts';
@@ -23,6 +25,34 @@ export type Progress = {
   /** Of a stream: what it has applied by the end of its last slice. */
   readonly stream?: StreamProgress;
 };
+/** What is known of a stream besides its position, as far as it is. */
+export type Sight = {
+  /** What the run has applied in all its attempts, as the destination counts it. */
+  readonly total?: Omit<RowCounts, 'loaded'>;
+  /** What all runs of the pipeline have applied, with the last commit at the source and its write at the destination. */
+  readonly applied?: Changes;
+  /** The source's clock minus the worker's, ms. */
+  readonly clockOffset?: number | null;
+  /** The source's log as it was seen at a time, ms. */
+  readonly log?: { readonly bytes: number | null; readonly hoursLeft: number | null; readonly at: number } | null;
+  /** Tables that the run has changed most, at most 20. */
+  readonly tables?: readonly (TableRef & Changes)[];
+};
+/** Only what belongs to it, and only what is known. */
+export function sightOf({ total, applied, clockOffset, log, tables }: Sight): Sight {
+  return {
+    ...(total ? { total } : {}),
+    ...(applied ? { applied } : {}),
+    ...(clockOffset === undefined ? {} : { clockOffset }),
+    ...(log === undefined ? {} : { log }),
+    ...(tables ? { tables } : {}),
+  };
+}
+/** What a pipeline remembers of it: not what belongs to one run. */
+export function lasting(sight: Sight): Omit<Sight, 'total' | 'tables'> {
+  const { total: _total, tables: _tables, ...rest } = sightOf(sight);
+  return rest;
+}
 /** `behindBytes`, `logHoursLeft`: of the source's log, as far as it is known just now. */
 export type StreamProgress = StreamTotals & {
   readonly behindBytes?: number | null;
@@ -47,5 +77,5 @@ export type StreamHeartbeat = {
     readonly pending: number;
     readonly behindBytes: number | null;
     readonly logHoursLeft: number | null;
-  };
+  } & Sight;
 };

@@ -28,7 +28,7 @@ export function endRollback(state: PipelineState, run: Run, result: RollbackResu
   const next = {
     ...keepRun(state, endedRun(run, result, now, run.rows)),
     running: null,
-    ...(back ? { tables, position: result.position, positionLost: false, completeAt: null } : {}),
+    ...(back ? { tables, position: result.position, positionLost: false, streamedAt: null, completeAt: null } : {}),
   };
   const details = `the stream stands at ${result.position}, and the next delta replays from there`;
   return addEvent(next, now, { ...endEvent(run, { ...result, failed: [] }, details), run: run.id, table: null });

@@ -66,7 +66,7 @@ export type PipelineState = {
   /** The moment up to which the copy is known to hold everything, ms. */
   readonly completeAt: number | null;
   /** What the stream has told of itself besides; {}: nothing yet. */
-  readonly sight: Sight;
+  readonly sight: Omit<Sight, 'total' | 'tables'>;
 };
 
 const KEPT_RUNS = 50;

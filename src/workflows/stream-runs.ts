@@ -4,6 +4,7 @@ import type { TableRef } from '../drivers/model.ts';
 import type { DeltaInput, DeltaResult, NoteStream } from './children.ts';
 import { nameOf } from './labels.ts';
 import type { Run } from './messages.ts';
+import { lasting, type Sight } from './progress.ts';
 import { request } from './requests.ts';
 import { connected, deltaInput, endEvent, endedRun } from './runs.ts';
 import { queueBehind, tickAfter } from './schedule.ts';
@@ -22,7 +23,7 @@ export function endStream(
 ): PipelineState {
   // A stream that goes on tells its totals; one that goes on after it made room begins to count anew.
   const applied = { ...result.rows, loaded: 0 };
-  const rows = input.continuous ? applied : sum(run.rows, applied);
+  const rows = totalRows(result) ?? (input.continuous ? applied : sum(run.rows, applied));
   if (result.state === 'yielded' && !input.continuous) {
     const again: Run = { ...run, state: 'queued', rows };
     return { ...takeIn(state, result), streaming: null, queue: queueBehind(state.queue, again) };
@@ -51,6 +52,11 @@ export function endStream(
   return reloadLost(state, next, run, now);
 }
 
+/** What the destination has counted, attempts that died included. */
+function totalRows({ total }: Sight): Run['rows'] | undefined {
+  return total && { ...total, loaded: 0 };
+}
+
 function pick({ runs }: PipelineState): Pick<PipelineState, 'runs'> {
   return { runs };
 }
@@ -60,7 +66,7 @@ export function noteStream(state: PipelineState, note: NoteStream, now: number):
   const run = state.streaming;
   if (run?.id !== note.run) return state;
   const next = takeIn(state, note);
-  const going = { ...next, streaming: { ...run, rows: { ...note.rows, loaded: 0 } }, failures: 0 };
+  const going = { ...next, streaming: { ...run, rows: totalRows(note) ?? { ...note.rows, loaded: 0 } }, failures: 0 };
   return reloadLost(state, going, run, now);
 }
 
@@ -92,6 +98,7 @@ function takeIn(
     position: position ?? state.position,
     streamedAt: at ?? state.streamedAt,
     completeAt: completeAt ?? state.completeAt,
+    sight: { ...state.sight, ...lasting(told) },
   };
 }
 
@@ -99,9 +106,12 @@ function takeIn(
 function reloadLost(before: PipelineState, after: PipelineState, run: Run, now: number): PipelineState {
   let next = after;
   let lost = 0;
+  let reloads = 0;
   for (const [name, table] of Object.entries(after.tables)) {
     const was = before.tables[name]?.state;
     if (table.state !== 'reload' || !table.error || (was !== 'loaded' && was !== 'consistent')) continue;
+    // What can't be followed would be lost again at once.
+    if (table.error.class !== 'UnsupportedValue') reloads++;
     if (++lost > MOST_EVENTS) continue;
     const message = `${table.error.message} ${table.error.action}`.slice(0, 500);
     next = addEvent(next, now, {
@@ -113,7 +123,7 @@ function reloadLost(before: PipelineState, after: PipelineState, run: Run, now: 
       table: name,
     });
   }
-  if (lost === 0 || deltaInput(before, run).structures !== 'alter') return next;
+  if (reloads === 0 || deltaInput(before, run).structures !== 'alter') return next;
   return loadAgain(next, now);
 }
 

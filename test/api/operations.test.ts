@@ -180,6 +180,9 @@ describe('runs, status and tables', () => {
       'current',
       'queue',
       'lag',
+      'lastChangeAt',
+      'lastWrittenAt',
+      'changes',
       'position',
       'tables',
     ]);
@@ -197,8 +200,11 @@ describe('runs, status and tables', () => {
         state: 'loading',
         rows: 1000,
         bytes: null,
+        changes: null,
         startedAt: null,
         endedAt: null,
+        lastChangeAt: null,
+        lastWrittenAt: null,
         error: null,
       },
     ]);
@@ -219,6 +225,9 @@ describe('runs, status and tables', () => {
     const ref = { schema: 'classicmodels', name: 'customers' };
     const target = { database: 'classicmodels', table: 'customers' };
     const error = { class: 'UnsupportedValue', message: 'm', action: 'a' };
+    const counts = { inserted: 5, updated: 4, deleted: 3, parked: 2 };
+    const changes = { ...counts, changedAt: '2026-02-01T00:00:00.000Z', writtenAt: '2026-02-01T00:00:01.000Z' };
+    const times = { lastChangeAt: changes.changedAt, lastWrittenAt: changes.writtenAt };
     api.world.report = () => ({
       tables: [
         {
@@ -230,12 +239,15 @@ describe('runs, status and tables', () => {
           rows: 122,
           bytes: 9,
           rules: { date_repair: 2 },
+          changes,
           startedAt: at,
           lastLoadedAt: at,
           error,
         },
       ],
-      runTables: [{ ref, target, state: 'loaded', rows: 122, bytes: 9, startedAt: at, endedAt: at, error: null }],
+      runTables: [
+        { ref, target, state: 'streamed', rows: 0, bytes: 0, startedAt: at, endedAt: at, error: null, changes },
+      ],
     });
     expect((await api.send('GET', 'tables')).json()).toEqual({
       tables: [
@@ -249,8 +261,9 @@ describe('runs, status and tables', () => {
           },
           ...{
             rows: 122,
+            changes: counts,
             lastLoadedAt: at,
-            lastChangeAt: null,
+            ...times,
             lagSeconds: null,
             parked: 0,
             rules: { date_repair: 2 },
@@ -262,7 +275,10 @@ describe('runs, status and tables', () => {
     });
     api.world.addRun('default', { state: 'succeeded' });
     expect((await api.send('GET', 'runs/1')).json().tables).toEqual([
-      { db: 'default', ...ref, state: 'loaded', rows: 122, bytes: 9, startedAt: at, endedAt: at, error: null },
+      {
+        ...{ db: 'default', ...ref, state: 'streamed', rows: 0, bytes: 0, changes: counts },
+        ...{ startedAt: at, endedAt: at, ...times, error: null },
+      },
     ]);
     api.world.report = () => {
       throw new Problem(502, 'The destination refused the login.');

@@ -8,6 +8,7 @@ import type {
   Connection,
   PipelineConfig,
   PipelineEvent,
+  PipelineOverview,
   ReportAnswer,
   RequestAnswer,
   Run,
@@ -48,6 +49,8 @@ export type FakeWorld = {
   sourceProblem: Problem | undefined;
   report: (run: number | undefined) => ReportAnswer;
   progress: Progress | null;
+  /** What the overview says besides. */
+  told: Partial<PipelineOverview>;
   points: PointsAnswer;
   main: NonNullable<PipelineConfig['main']> | null;
   /** Called before a connection is saved; lets another client in between. */
@@ -85,6 +88,7 @@ export function fakePipelines(): FakeWorld {
     sourceProblem: undefined,
     report: () => ({ tables: [], runTables: [] }),
     progress: null,
+    told: {},
     points: { points: [], unreachableReason: null },
     main: null,
     beforeSave: () => {},
@@ -174,6 +178,7 @@ export function fakePipelines(): FakeWorld {
         queue: queue.map((run) => run.operation),
         lag: { seconds: null, bytes: null, logHoursLeft: null },
         position: null,
+        ...world.told,
         tables: Object.fromEntries(Object.entries(states).map(([state, list]) => [state, list?.length ?? 0])),
       };
     },

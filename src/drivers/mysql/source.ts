@@ -92,6 +92,12 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
     }),
 
     reached: (position, goal) => positionReached(decodePosition(position), decodePosition(goal)),
+    clock: () =>
+      pool.lend(async (connection) => {
+        // As text: the session's time zone must not matter, nor an hour that comes twice.
+        const [row] = await connection.query('select utc_timestamp(3)');
+        return Date.parse(`${String(row?.[0]).replace(' ', 'T')}Z`);
+      }),
     logState: (_slot, position) => logState(pool, position),
 
     [Symbol.asyncDispose]: pool.close,

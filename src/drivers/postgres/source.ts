@@ -110,6 +110,13 @@ export const open: OpenSource = async (params, signal) => {
     [Symbol.asyncDispose]: () => close(server),
   };
   return source;
+    clock: () =>
+      inSession(async (session) => {
+        const { rows } = await session.query<{ ms: number }>(
+          'select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms',
+        );
+        return rows[0]?.ms ?? Number.NaN;
+      }),
 };
 
 function optionsOf(params: Params): { capture: boolean; refuse: boolean } {

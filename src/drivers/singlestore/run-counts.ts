@@ -65,10 +65,17 @@ export async function runTotals(
   runNumber: number,
 ): Promise<RunTotals> {
   let total = NONE;
+  let all = NONE;
   const tables: RunTotals['tables'][number][] = [];
   for (const database of databases) {
     const mine = sql`from ${table(database, '_flow_runs')} where [pipeline] = ${pipeline} and [run] = ${runNumber}`;
     try {
+      const [older] = await rows(
+        session,
+        sql`select ${{ raw: SUMS }} from ${table(database, '_flow_tables')} where [pipeline] = ${pipeline}`,
+      );
+      all = addChanges(all, changesOf(older ?? {}));
+      for (const changes of (await readChanges(session, database, pipeline)).values()) all = addChanges(all, changes);
       const [sum] = await rows(session, `select ${SUMS} ${mine}`);
       total = addChanges(total, changesOf(sum ?? {}));
       const named = await rows(
@@ -84,7 +91,7 @@ export async function runTotals(
       if (!isMissing(error)) throw error;
     }
   }
-  return { ...total, tables: tables.sort((a, b) => sizeOf(b) - sizeOf(a)).slice(0, NAMED) };
+  return { ...total, all, tables: tables.sort((a, b) => sizeOf(b) - sizeOf(a)).slice(0, NAMED) };
 }
 
 function sizeOf({ inserted, updated, deleted }: Changes): number {
