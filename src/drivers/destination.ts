@@ -79,8 +79,8 @@ export type RunTotals = Changes & {
   readonly all: Changes;
 };
 
-export type TableRecord = {
 /** A table planned by a run, as the destination's control tables know it. Times RFC 3339 UTC. Stored: add fields, never rename. */
+export type TableRecord = {
   readonly id: TableId;
   readonly ref: TableRef;
   readonly target: Target;
@@ -92,8 +92,8 @@ export type TableRecord = {
   readonly parked?: number;
   /** What was applied to its copy since it is followed. */
   readonly changes?: Changes;
-  readonly startedAt: string | null;
   readonly rules: Readonly<Record<string, number>>;
+  readonly startedAt: string | null;
   readonly lastLoadedAt: string | null;
   readonly error: TableError | null;
 };
@@ -111,8 +111,8 @@ export type RunTable = {
   readonly error: TableError | null;
   /** What the run has applied to it, also when catching up after its load. */
   readonly changes?: Changes;
-  readonly check?: Checked;
   /** Of a validation. */
+  readonly check?: Checked;
 };
 
 /** A scope's checkpoint row (EXACTNESS.md §1). */
@@ -268,6 +268,9 @@ export interface Destination extends AsyncDisposable {
   /** Tables of a pipeline as the control tables know them; [] when there are none. */
   tables(database: string, pipeline: string): Promise<TableRecord[]>;
 
+  /** What a run has applied so far, counted in the transactions that wrote it: an attempt that died neither loses nor doubles any. */
+  runTotals(databases: readonly string[], pipeline: string, run: number): Promise<RunTotals>;
+
   /** Tables of one run, for `GET runs/{n}`. */
   runTables(database: string, pipeline: string, run: number): Promise<RunTable[]>;
 
@@ -281,7 +284,4 @@ export type LoadTarget = {
   readonly replace: boolean;
   /** Reads the chunk once more in the same order; called only to name the key of a row that the destination refused. */
   readonly reread?: () => AsyncGenerator<Batch, ChunkRead, undefined>;
-  /** What a run has applied so far, counted in the transactions that wrote it: an attempt that died neither loses nor doubles any. */
-  runTotals(databases: readonly string[], pipeline: string, run: number): Promise<RunTotals>;
-
 };

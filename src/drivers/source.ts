@@ -101,6 +101,9 @@ export interface Source extends AsyncDisposable {
   /** Whether everything up to `goal` lies within `position`. Both of this source; pure. */
   reached(position: Position, goal: Position): boolean;
 
+  /** The time by the clock that commit times are of, ms since 1970 (UTC); absent: the source has none. */
+  readonly clock?: () => Promise<number>;
+
   /** How much longer the log is kept for a reader that stands at `position`, and how far it is behind; null: not known. */
   logState(slot: string, position: Position): Promise<LogState>;
 }

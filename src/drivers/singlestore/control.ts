@@ -79,9 +79,6 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       rules: 'long',
       started_at: 'time',
       loaded_at: 'time',
-      error_class: 'word',
-      error_message: 'long',
-      error_action: 'long',
       // Changes of runs that `_flow_runs` no longer knows one by one; times: the last commit at the source, and its write here.
       inserted: 'number',
       updated: 'number',
@@ -89,6 +86,9 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       parked: 'number',
       changed_at: 'time',
       written_at: 'time',
+      error_class: 'word',
+      error_message: 'long',
+      error_action: 'long',
     },
     key: ['table_id'],
     shard: ['table_id'],
@@ -185,9 +185,6 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       error_action: 'long',
       // What a validation found; '' for loads.
       checked: 'long',
-    },
-    key: ['pipeline', 'run', 'table_id'],
-    shard: ['pipeline', 'run', 'table_id'],
       // Changes that the run has applied, counted in the transactions that wrote them.
       inserted: 'number',
       updated: 'number',
@@ -195,6 +192,9 @@ export const CONTROL: Readonly<Record<string, ControlTable>> = {
       parked: 'number',
       changed_at: 'time',
       written_at: 'time',
+    },
+    key: ['pipeline', 'run', 'table_id'],
+    shard: ['pipeline', 'run', 'table_id'],
     rowstore: true,
   },
 };

@@ -17,8 +17,8 @@ import { preflight } from './preflight.ts';
 import { journal, promote } from './promote.ts';
 import { readRecords, readRun, recordCheck } from './records.ts';
 import { restructure } from './restructure.ts';
-import { createScope, dropScope, readScopes } from './scopes.ts';
 import { runTotals } from './run-counts.ts';
+import { createScope, dropScope, readScopes } from './scopes.ts';
 import { seal } from './seal.ts';
 import { countWaiting, dropChecks, openCheck } from './validate.ts';
 
@@ -86,12 +86,12 @@ function assemble(pool: Pool, server: Destination['server'], rules: Rules, close
     recordCheck: (pipeline, run, place, outcome) =>
       use((session) => recordCheck(session, pipeline, run, place, outcome)),
     tables: (database, pipeline) => use((session) => readRecords(session, database, pipeline)),
+    runTotals: (databases, pipeline, run) => use((session) => runTotals(session, databases, pipeline, run)),
     runTables: (database, pipeline, run) => use((session) => readRun(session, database, pipeline, run)),
     remove: (database, pipeline) => use((session) => remove(session, database, pipeline)),
     async [Symbol.asyncDispose]() {
       close();
     },
-    runTotals: (databases, pipeline, run) => use((session) => runTotals(session, databases, pipeline, run)),
   };
 }
 
