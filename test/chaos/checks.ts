@@ -20,13 +20,20 @@ export async function atDestination(fleet: Fleet, sql: string): Promise<Record<s
 
 export type Difference = { readonly rows: number; readonly differences: number; readonly examples: readonly string[] };
 
-/** Compares all tables by content, in both directions. */
-export async function compare(fleet: Fleet, source: ChaosSource, db: string): Promise<Difference> {
+/** Compares all tables by content, in both directions; `db` is where their copies are, or says it of each. */
+export async function compare(
+  fleet: Fleet,
+  source: ChaosSource,
+  db: string | ((table: string) => string),
+): Promise<Difference> {
   const { host, port, user, password } = fleet.destination;
   const compared = await compareTables(
     source.compared,
     { host, port, user, password },
-    source.tables.map((name) => ({ source: { schema: source.schema, name }, destination: { schema: db, name } })),
+    source.tables.map((name) => ({
+      source: { schema: source.schema, name },
+      destination: { schema: typeof db === 'string' ? db : db(name), name },
+    })),
   );
   return {
     rows: compared.reduce((sum, one) => sum + one.sourceRows, 0),

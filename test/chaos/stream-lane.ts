@@ -5,7 +5,8 @@ import { atDestination } from './checks.ts';
 import { type Fleet, type Mode, productUser, type SourceName, startFleet } from './fleet.ts';
 import { grant, seedSource } from './source.ts';
 import { playStreamRound, type StreamRecord, type StreamStage } from './stream-round.ts';
-import { accountTables, addAccounts } from './stream-work.ts';
+import { versionTables } from './stream-versions.ts';
+import { accountTables, addStreamTables } from './stream-work.ts';
 
 export type StreamLane = {
   readonly source: SourceName;
@@ -45,20 +46,30 @@ async function openStage({ source: name, mode, rows }: StreamLane): Promise<Stre
   const fleet = await startFleet(name, mode);
   try {
     const seeded = await seedSource(fleet, rows);
-    await addAccounts(seeded);
+    await addStreamTables(seeded, name === 'postgres' ? 'postgres' : 'mysql');
     await atDestination(fleet, grant());
     // Keyless tables are exact after a load only, and no delta follows them.
-    const followed = [...seeded.tables.filter((table) => table !== 'keyless'), ...accountTables, 'altered'];
-    const source = { ...seeded, tables: followed };
+    const followed = seeded.tables.filter((table) => table !== 'keyless');
+    const source = {
+      ...seeded,
+      tables: [...followed, ...accountTables, 'altered', 'still', 'kept_log', ...Object.keys(versionTables)],
+    };
     const api = await createPipeline(fleet.url, 'stream');
     const { user: uid, password: pwd } = productUser;
     const { host, port } = fleet.address;
     const db = 'dst_stream';
-    await configure(api, source, { type: 'rds.sstorem', host, port: String(port), uid, pwd, pwd2: pwd, db });
+    // Every version in one mode; at most eight of a key and batch in the other.
+    const max_updates = mode === 'mariadb' ? '-1' : '4';
+    const destination = { type: 'rds.sstorem', host, port: String(port), uid, pwd, pwd2: pwd, db, max_updates };
+    await configure(api, source, destination);
+    for (const table of Object.keys(versionTables))
+      await api.send('PATCH', `/config-tab/${[...source.path, table].map(encodeURIComponent).join('/')}`, {
+        history: 'Y',
+      });
     const run = await requestFull(api);
     const ended = await runEnd(api, run.id, 300_000);
     if (ended.state !== 'succeeded') throw new Error(`the full extract ${ended.state}: ${ended.error?.message}`);
-    return { fleet, source, api, db };
+    return { fleet, source, api, db, extra: { seq: 0, table: null } };
   } catch (error) {
     await fleet.stop();
     throw error;
@@ -79,5 +90,6 @@ export function streamLine(record: StreamRecord): string {
     ({ victim, signal, during }) => `${victim}${signal === 'SIGSTOP' ? ' asleep' : ''} (${during})`,
   );
   const verdict = problems.length > 0 ? `PROBLEMS ${problems.join(' | ')}` : `${record.rows} rows equal`;
-  return `round ${round} ${source}/${mode} ${schedule}, ${operation}: ${hit.join(', ')} → ${transactions} transactions, equal ${(record.settleMs / 1000).toFixed(1)} s after, ${record.sums} sums, ${verdict}`;
+  const seen = `${record.sums} sums, ${record.versions} versions${record.validated ? `, ${record.validated.checked} rows validated` : ''}`;
+  return `round ${round} ${source}/${mode} ${schedule}, ${operation}: ${hit.join(', ')} → ${transactions} transactions, equal ${(record.settleMs / 1000).toFixed(1)} s after, ${seen}, ${verdict}`;
 }

@@ -30,7 +30,7 @@ function summaryText(records: readonly StreamRecord[], seed: number): string {
   return `# Streams under kill -9
 
 Made by \`npm run chaos:streams -- --rounds ${records.length} --seed ${seed}\` at commit ${commit}. One pipeline per lane goes on through all rounds: transactions over
-thirteen tables are written to the source all the time, parts of the system are killed, operators' requests come in between, and after each round the copy is compared with the
+eighteen tables are written to the source all the time, parts of the system are killed, operators' requests come in between, and after each round the copy is compared with the
 source cell by cell in both directions.
 
 | | |
@@ -43,6 +43,8 @@ source cell by cell in both directions.
 | source transactions written meanwhile | ${sum((record) => record.transactions)} |
 | rows compared | ${sum((record) => record.rows)} |
 | sums of all accounts read at the destination while changes came in | ${sum((record) => record.sums)} |
+| versions of rows in history mode whose order and times were checked | ${sum((record) => record.versions ?? 0)} |
+| rows compared by \`validate\` while all this went on; of them spoiled on purpose, found and repaired | ${sum((record) => record.validated?.checked ?? 0)}; ${sum((record) => record.validated?.repaired ?? 0)} |
 | seconds until the copy was equal after the last write: median, 9 of 10, longest | ${at(0.5)}, ${at(0.9)}, ${at(1)} |
 
 ${table(

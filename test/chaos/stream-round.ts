@@ -5,11 +5,9 @@ import { atDestination, compare } from './checks.ts';
 import { type Fleet, type Part, parts, victimOf } from './fleet.ts';
 import { signal } from './process.ts';
 import type { ChaosSource } from './source.ts';
-import { accountTables, keepWriting, MONEY } from './stream-work.ts';
-
-/** What else an operator does in a round. */
-const operations = ['nothing', 'nothing', 'full', 'syncnew', 'pause', 'toggle', 'structure'] as const;
-type Operation = (typeof operations)[number];
+import { type Operation, operate, operations, replacing, type Validated } from './stream-operations.ts';
+import { showCurrent, versionTables, wrongVersions } from './stream-versions.ts';
+import { accountTables, type Extra, keepWriting, MONEY } from './stream-work.ts';
 
 export type StreamRecord = {
   readonly round: number;
@@ -32,6 +30,10 @@ export type StreamRecord = {
   readonly differences: number;
   /** How often all accounts were added up at the destination while the stream wrote. */
   readonly sums: number;
+  /** Versions of rows whose order was checked. */
+  readonly versions: number;
+  /** What a comparison by the product came to. */
+  readonly validated: Validated | null;
   readonly problems: readonly string[];
 };
 
@@ -42,6 +44,7 @@ export type StreamStage = {
   readonly source: ChaosSource;
   readonly api: Api;
   readonly db: string;
+  readonly extra: Extra;
 };
 
 /** Writes to the source, kills what the seed says, and waits until the copy is equal. */
@@ -54,20 +57,24 @@ export async function playStreamRound(stage: StreamStage, round: number, seed: n
   await api.send('PATCH', '/config-sched', { type: schedule, ...(duration === null ? {} : { duration }) });
   const began = Date.now();
   const kind = fleet.sourceName === 'postgres' ? 'postgres' : 'mysql';
-  const work = keepWriting(source, kind, seed, { ddl: operation === 'structure' });
+  const work = keepWriting(source, kind, seed, { ddl: operation === 'structure', extra: stage.extra });
   // Tables change one by one when a full or a side stream puts them in place.
-  const adding = operation === 'full' || operation === 'syncnew' || operation === 'pause' ? undefined : addUp(stage);
-  const operating = operate(stage, operation, random);
+  const adding = replacing.includes(operation) ? undefined : addUp(stage);
+  // With chances of its own: how it and the blows take turns is not the seed's.
+  const operating = operate(stage, operation, round, makeRandom(seed + 1));
   const blows: StreamRecord['blows'][number][] = [];
   const struck = strike(stage, random, (blow) => blows.push({ ...blow, at: Date.now() - began }));
-  await Promise.all([struck, operating]);
+  const [outcome] = await Promise.all([operating, struck]);
   await delay(random.number(200, 1_500));
   const { transactions } = await work.stop();
   await fleet.ready();
   const stopped = Date.now();
+  const { validated, problems: wrong } = await outcome();
   const { rows, differences, examples } = await settled(stage);
   const sums = (await adding?.stop()) ?? { sums: 0, wrong: [] };
-  const problems = [...sums.wrong, ...(differences > 0 ? examples : []), ...(await strange(stage))];
+  const odd = await strange(stage);
+  const kept = await wrongVersions(fleet, stage.db, withVersions(stage));
+  const problems = [...wrong, ...sums.wrong, ...(differences > 0 ? examples : []), ...odd, ...kept.problems];
   return {
     round,
     source: fleet.sourceName,
@@ -80,6 +87,8 @@ export async function playStreamRound(stage: StreamStage, round: number, seed: n
     rows,
     differences,
     sums: sums.sums,
+    versions: kept.versions,
+    validated,
     problems,
   };
 }
@@ -131,37 +140,21 @@ async function during({ api }: StreamStage): Promise<string> {
   return Promise.race([ask.catch(() => 'unknown'), delay(300, 'unknown')]);
 }
 
-async function operate({ api, source }: StreamStage, operation: Operation, random: Random): Promise<void> {
-  const path = `${source.path.map(encodeURIComponent).join('/')}/child`;
-  await delay(random.number(0, 1_000));
-  switch (operation) {
-    case 'full':
-      await api.send('POST', '/ops/extract/full');
-      return;
-    case 'syncnew':
-      await api.send('PATCH', `/config-tab/${path}`, { select: 'N' });
-      await api.send('PATCH', `/config-tab/${path}`, { select: 'Y' });
-      await api.send('POST', '/ops/extract/syncnew');
-      return;
-    case 'pause':
-      await api.send('POST', `/tables/${path}/pause`);
-      await delay(random.number(0, 1_500));
-      await api.send('POST', `/tables/${path}/resume`);
-      await api.send('POST', '/ops/extract/syncnew');
-      return;
-    case 'toggle':
-      await api.send('POST', '/scheduler/off', { reason: 'chaos' });
-      await delay(random.number(0, 1_500));
-      await api.send('POST', '/scheduler/on');
-      return;
-    default:
-  }
+function withVersions({ extra: { table } }: StreamStage): Readonly<Record<string, readonly string[]>> {
+  return { ...versionTables, ...(table?.history ? { [table.name]: ['id'] } : {}) };
 }
 
 /** Compares until the copy is equal, or patience ends. */
-async function settled({ fleet, source, db }: StreamStage): Promise<Awaited<ReturnType<typeof compare>>> {
+async function settled(stage: StreamStage): Promise<Awaited<ReturnType<typeof compare>>> {
+  const { fleet, source, db, extra } = stage;
+  const all = { ...source, tables: [...source.tables, ...(extra.table ? [extra.table.name] : [])] };
+  const kept = Object.keys(withVersions(stage));
+  const look = async () => {
+    const current = await showCurrent(fleet, db, kept);
+    return compare(fleet, all, (table) => (kept.includes(table) ? current : db));
+  };
   for (const deadline = Date.now() + settleMs; ; await delay(500)) {
-    const compared = await compare(fleet, source, db).catch((error: unknown) => ({
+    const compared = await look().catch((error: unknown) => ({
       rows: 0,
       differences: 1,
       examples: [`the comparison failed: ${String(error)}`],

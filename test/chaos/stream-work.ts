@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeRandom, type Random } from '../../scripts/demo/random.ts';
 import type { ChaosSource, SourceSession } from './source.ts';
+import { NEVER_GONE } from './stream-versions.ts';
 import { odd } from './tables.ts';
 
 /** Accounts in two tables between which money moves: what all of them hold together never changes. */
@@ -9,8 +10,18 @@ const EACH = 1_000;
 export const MONEY = 2 * ACCOUNTS * EACH;
 export const accountTables = ['account_a', 'account_b'] as const;
 
+/** Rows of a table that nobody writes to. */
+export const STILL = 900;
+/** What the writers share with the rest of a lane. */
+export type Extra = {
+  /** The last write to a table with versions. */
+  seq: number;
+  /** A table that was added while the stream went on. */
+  table: { readonly name: string; readonly history: boolean } | null;
+};
+
 /** Adds what only streams need to the source of a fleet. */
-export async function addAccounts(source: ChaosSource): Promise<void> {
+export async function addStreamTables(source: ChaosSource, kind: 'postgres' | 'mysql'): Promise<void> {
   const session = await source.connect();
   try {
     for (const name of accountTables) {
@@ -18,7 +29,20 @@ export async function addAccounts(source: ChaosSource): Promise<void> {
       const rows = Array.from({ length: ACCOUNTS }, (_, id) => `(${id}, ${EACH}, null)`);
       await session.query(`insert into ${name} values ${rows.join(', ')}`);
     }
-    await session.query('create table altered (id int primary key, v varchar(50))');
+    const rows = (most: number, row: (n: number) => string) =>
+      Array.from({ length: most }, (_, n) => row(n + 1)).join(', ');
+    const collate = kind === 'mysql' ? ' collate utf8mb4_bin' : '';
+    for (const sql of [
+      'create table altered (id int primary key, v varchar(50))',
+      `create table still (id int primary key, v varchar(50), b ${kind === 'mysql' ? 'blob' : 'bytea'})`,
+      `insert into still values ${rows(STILL, (n) => `(${n}, 'still ${n}', '\\001 ${n}')`)}`,
+      'create table kept (id int primary key, seq bigint not null, note varchar(60))',
+      `insert into kept values ${rows(300, (n) => `(${n}, 0, 'n ${n}')`)}`,
+      'create table kept_log (seq bigint, id int, primary key (seq, id))',
+      `create table kept_pair (country varchar(20)${collate}, number int, seq bigint not null, primary key (country, number))`,
+      `insert into kept_pair values ${rows(200, (n) => `('c ${n % 7}', ${n}, 0)`)}`,
+    ])
+      await session.query(sql);
   } finally {
     await session.close();
   }
@@ -34,7 +58,7 @@ export function keepWriting(
   source: ChaosSource,
   kind: 'postgres' | 'mysql',
   seed: number,
-  options: { ddl: boolean },
+  { ddl, extra }: { ddl: boolean; extra: Extra },
 ): Work {
   const random = makeRandom(seed);
   let going = true;
@@ -44,8 +68,8 @@ export function keepWriting(
     while (going) {
       try {
         session ??= await source.connect();
-        if (options.ddl && random.chance(1)) await session.query(alteration(random));
-        else await session.query(transaction(random, kind));
+        if (ddl && random.chance(1)) await session.query(alteration(random, kind));
+        else await session.query(transaction(random, kind, extra));
         transactions++;
         if (random.chance(10)) await delay(random.number(0, 60));
       } catch {
@@ -67,9 +91,12 @@ export function keepWriting(
 }
 
 /** One transaction of some statements; one in ten is rolled back. */
-function transaction(random: Random, kind: 'postgres' | 'mysql'): string {
+function transaction(random: Random, kind: 'postgres' | 'mysql', extra: Extra): string {
   const statements = [...transfer(random)];
-  for (let left = random.number(0, 4); left > 0; left--) statements.push(...change(random, kind));
+  for (let left = random.number(0, 4); left > 0; left--) {
+    if (random.chance(25)) statements.push(...write(random, kind, extra));
+    else statements.push(...change(random, kind));
+  }
   return `begin; ${statements.join('; ')}; ${random.chance(10) ? 'rollback' : 'commit'}`;
 }
 
@@ -148,10 +175,74 @@ function change(random: Random, kind: 'postgres' | 'mysql'): string[] {
   }
 }
 
-/** A change of structure that the copy can follow. */
-function alteration(random: Random): string {
+/** A write to a table whose copy keeps versions, under the next number. */
+function write(random: Random, kind: 'postgres' | 'mysql', extra: Extra): string[] {
+  const seq = ++extra.seq;
+  const also = (columns: string, values: string) =>
+    kind === 'postgres' ? `on conflict (${columns}) do update set ${values}` : `on duplicate key update ${values}`;
+  const log = `insert into kept_log (seq, id) select seq, id from kept where seq = ${seq}`;
+  const id = random.number(1, NEVER_GONE - 1);
+  const mortal = random.number(NEVER_GONE, 300);
+  switch (random.number(0, 9)) {
+    case 0:
+    case 1:
+      return [`update kept set seq = ${seq} where id = ${id}`, log];
+    case 2:
+      return [`update kept set seq = ${seq}, note = null where id between ${id} and ${id + random.number(0, 30)}`, log];
+    case 3:
+      return [`insert into kept (id, seq) values (${id}, ${seq}) ${also('id', `seq = ${seq}`)}`, log];
+    case 4:
+      return [
+        `insert into kept (id, seq) values (${mortal}, ${seq}) ${also('id', `seq = ${seq}, note = 'again'`)}`,
+        log,
+      ];
+    case 5:
+      return [`delete from kept where id = ${mortal}`];
+    case 6:
+      return random.chance(50)
+        ? [`update kept set id = id + 1000, seq = ${seq} where id = ${mortal}`, log]
+        : [`update kept set id = id - 1000, seq = ${seq} where id = ${mortal + 1000}`, log];
+    case 7:
+      return [
+        `update kept_pair set seq = ${seq} where number = ${mortal}`,
+        `update kept_pair set country = 'C ${seq}', seq = ${++extra.seq} where number = ${id}`,
+      ];
+    case 8:
+      return [
+        `delete from kept_pair where number = ${id}`,
+        `insert into kept_pair values ('c ${random.number(0, 9)}', ${id + 1}, ${seq}) ${also('country, number', `seq = ${seq}`)}`,
+      ];
+    default:
+      return extra.table === null ? [] : writeTo(extra.table.name, seq, random, also('id', `seq = ${seq}`));
+  }
+}
+
+function writeTo(table: string, seq: number, random: Random, upsert: string): string[] {
+  const id = random.number(1, 20_000);
+  return [
+    `update ${table} set seq = ${seq} where id between ${id} and ${id + random.number(0, 50)}`,
+    ...(random.chance(30) ? [`delete from ${table} where id = ${id}`] : []),
+    ...(random.chance(30) ? [`insert into ${table} (id, seq) values (${id + 1000}, ${seq}) ${upsert}`] : []),
+  ];
+}
+
+/** A change of structure, of a table whose copy keeps versions, too. */
+function alteration(random: Random, kind: 'postgres' | 'mysql'): string {
   const column = `c${random.number(1, 4)}`;
-  return random.chance(50)
-    ? `alter table altered add column ${column} int`
-    : `alter table altered drop column ${column}`;
+  const table = random.chance(70) ? 'altered' : 'kept';
+  switch (random.number(0, 5)) {
+    case 0: {
+      const type = `varchar(${random.number(50, 120)})`;
+      return kind === 'postgres'
+        ? `alter table altered alter column v type ${type}`
+        : `alter table altered modify v ${type}`;
+    }
+    case 1:
+      return `alter table altered add column ${column} int not null default ${random.number(1, 99)}`;
+    case 2:
+    case 3:
+      return `alter table ${table} drop column ${column}`;
+    default:
+      return `alter table ${table} add column ${column} int`;
+  }
 }
