@@ -9,8 +9,14 @@ export function smallest(claim: ClaimedScope, reached: (position: Position, goal
   return first;
 }
 
-/** What the table holds already: its own beginning, and what its database has applied while another one lags behind. */
-export function skipped(claim: ClaimedScope, table: Followed, from: Position): Position[] {
+/**
+ * What the table holds already: its own beginning, and what its database has applied while another one lags behind. `whole`: what it held when it joined is
+ * delivered again, which comes to the same rows.
+ */
+export function skipped(claim: ClaimedScope, table: Followed, from: Position, whole = false): Position[] {
   const own = claim.databases.find((row) => row.database === table.target.database)?.position;
-  return [...(table.followFrom ? [table.followFrom] : []), ...(own !== undefined && own !== from ? [own] : [])];
+  return [
+    ...(table.followFrom && !whole ? [table.followFrom] : []),
+    ...(own !== undefined && own !== from ? [own] : []),
+  ];
 }

@@ -55,6 +55,13 @@ export type Table = {
   readonly leftOut: readonly LeftOut[];
   /** Key columns at the destination: the primary key, else a NOT NULL unique key, or the user's `key`. Empty: keyless. */
   readonly key: readonly string[];
+  /**
+   * Set when the source lets no two rows share a key at any moment: the log tells then in its order which row a change is about. Absent (also in
+   * structures stored by older versions): rows may share one until their transaction ends.
+   */
+  readonly immediate?: true;
+  /** Foreign keys by which a change of another table changes or deletes rows of this one without a word in the log; absent: none. */
+  readonly cascades?: readonly Cascade[];
   /** True when two different source keys might compare equal at the destination (strings in the key): rows must never replace each other. */
   readonly textKey: boolean;
   readonly approxRows: number;
@@ -64,6 +71,19 @@ export type Table = {
   /** Changes whenever the table's storage was rewritten (PostgreSQL `pg_relation_filenode`, of all partitions); '' where the source has no such notion. */
   readonly storage: string;
   readonly warnings: readonly string[];
+};
+
+/** A foreign key whose actions (CASCADE, SET NULL) the source does not log. Stored with its table: add fields, never rename. */
+export type Cascade = {
+  readonly name: string;
+  readonly parent: TableRef;
+  /** Columns of the table, and those of the parent that they name, in the same order. */
+  readonly columns: readonly string[];
+  readonly references: readonly string[];
+  /** Set when the source holds strings equal that differ in more than spaces at their end. */
+  readonly loose?: true;
+  /** Why changes of the table can't be followed, for people; absent: rows are read again when the key of a parent goes away. */
+  readonly refused?: { readonly message: string; readonly action: string };
 };
 
 /** A table's settings (API.md, `PATCH config-tab`). Stored in workflow history: add fields, never rename. */

@@ -1,4 +1,5 @@
 import type { TableRef } from '../model.ts';
+import { type CatalogCascade, groupForeignKeys, logsCascades, withActions } from './cascades.ts';
 import type { Connection, Row, ServerFacts } from './connection.ts';
 import { type CatalogColumn, quoteText } from './types.ts';
 
@@ -14,6 +15,8 @@ export type CatalogTable = {
   readonly indexes: CatalogIndex[];
   /** Columns that a CHECK keeps to valid JSON: MariaDB's JSON type. */
   readonly jsonChecked: Set<string>;
+  /** Foreign keys by which rows change without a word in the log. */
+  readonly cascades: CatalogCascade[];
 };
 
 export type CatalogIndex = {
@@ -109,6 +112,7 @@ async function readSchema(connection: Connection, schema: string, names: readonl
       columns: [],
       indexes: [],
       jsonChecked: new Set(),
+      cascades: [],
     });
   }
   const columns = await connection.query(
@@ -121,7 +125,25 @@ async function readSchema(connection: Connection, schema: string, names: readonl
   for (const table of result.values()) table.columns.sort((a, b) => a.position - b.position);
   await readIndexes(connection, where(), schema, result);
   if (facts.product === 'MariaDB' && facts.number >= 100_222) await readJsonChecks(connection, schema, list, result);
+  await readCascades(connection, schema, list, result);
   return [...result.values()];
+}
+
+async function readCascades(
+  connection: Connection,
+  schema: string,
+  list: string,
+  tables: Map<string, CatalogTable>,
+): Promise<void> {
+  const rows = await connection.query(
+    `select TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, ORDINAL_POSITION, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME,
+     REFERENCED_COLUMN_NAME, TABLE_SCHEMA from information_schema.KEY_COLUMN_USAGE
+     where TABLE_SCHEMA = ${quoteText(schema)} and TABLE_NAME in (${list}) and REFERENCED_TABLE_NAME is not null`,
+  );
+  const own = rows.filter((row) => sameName(connection.facts, text(row[7]), schema));
+  if (own.length === 0 || (await logsCascades(connection))) return;
+  for (const [name, keys] of groupForeignKeys(own))
+    tables.get(name)?.cascades.push(...(await withActions(connection, schema, name, keys)));
 }
 
 function column(row: Row): CatalogColumn {

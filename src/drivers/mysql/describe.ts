@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { formatColumnType, parseColumnType, fit as typeFit } from '../column-types.ts';
 import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, Described, DescribeRequest, LeftOut, Table, TableOptions } from '../model.ts';
+import { cascadeOf } from './cascades.ts';
 import { type CatalogIndex, type CatalogTable, readTables } from './catalog.ts';
 import type { Connection } from './connection.ts';
 import { EVERYTHING } from './range.ts';
@@ -86,12 +87,15 @@ function describeTable(ref: DescribeRequest['ref'], found: CatalogTable, options
     );
   const key = chooseKey(where, found, own, options.key, warnings);
   const chosen = applyOptions(where, columns, key, options);
+  const cascades = found.cascades.map((one) => cascadeOf(one, found.columns, chosen, key));
   return {
     ref,
     kind: found.type === 'VIEW' ? 'view' : found.partitioned ? 'partitioned' : 'table',
     columns: chosen,
     leftOut,
     key,
+    ...(isImmediate(found, key) ? { immediate: true } : {}),
+    ...(cascades.length > 0 ? { cascades } : {}),
     textKey: chosen.some((column) => key.includes(column.name) && isText(column.type)),
     approxRows: found.rows,
     approxBytes: found.bytes,
@@ -142,6 +146,13 @@ function chooseKey(
         : `No usable key: ${refusals.join('; ')}. The table is copied whole, and deltas skip it.`,
     );
   return [];
+}
+
+/** Whether an index of these columns, or of some of them, keeps rows apart: at every moment, as these servers know no deferred keys. */
+function isImmediate(table: CatalogTable, key: readonly string[]): boolean {
+  return table.indexes.some(
+    (index) => index.unique && index.parts.every((part) => part.prefix === 0 && key.includes(part.column)),
+  );
 }
 
 /** MariaDB adds the end of a row's validity to the unique keys of a system-versioned table; current rows are unique without it. */
@@ -245,7 +256,7 @@ function isText(type: ColumnType): boolean {
   return type.kind === 'char' || type.kind === 'varchar' || type.kind === 'text';
 }
 
-/** A digest of all that decides what a reader sees: columns with types, charsets and generation, how they are copied, and the key. */
+/** A digest of all that decides what a reader sees: columns with types, charsets and generation, how they are copied, the key, and what the log leaves out. */
 export function structureOf(table: CatalogTable, copied: readonly Column[], key: readonly string[]): string {
   const columns = table.columns.map((column) => [
     column.name,
@@ -255,8 +266,9 @@ export function structureOf(table: CatalogTable, copied: readonly Column[], key:
     column.collation,
     /GENERATED|VIRTUAL|PERSISTENT/i.exec(column.extra)?.[0] === undefined ? '' : column.extra,
   ]);
+  const { cascades } = table;
   return createHash('sha256')
-    .update(JSON.stringify([columns, copied, key]))
+    .update(JSON.stringify(cascades.length === 0 ? [columns, copied, key] : [columns, copied, key, cascades]))
     .digest('base64url')
     .slice(0, 22);
 }

@@ -18,6 +18,8 @@ export type MysqlOptions = {
   /** `none`: no change log is needed, and positions are ''. */
   readonly capture: 'log' | 'none';
   readonly onUnrepresentable: 'rule' | 'error';
+  /** What becomes of tables whose rows foreign keys change below the log. */
+  readonly cascade: 'refuse' | 'reload';
 };
 
 /** Throws `Misconfigured` for a missing or malformed parameter. */
@@ -38,6 +40,7 @@ export function mysqlOptions(params: Params): MysqlOptions {
     key: pem(params, 'ssl_key'),
     capture: word(params, 'capture', ['log', 'none']),
     onUnrepresentable: word(params, 'on_unrepresentable', ['rule', 'error']),
+    cascade: word(params, 'cascade', ['refuse', 'reload']),
   };
 }
 

@@ -1,6 +1,6 @@
 import { isPermanent } from '../errors.ts';
 import type { Finding, TableRef } from '../model.ts';
-import { sameName } from './catalog.ts';
+import { readTables, sameName } from './catalog.ts';
 import { type Connection, tolerate } from './connection.ts';
 import { errorNumber } from './errors.ts';
 import type { MysqlOptions } from './options.ts';
@@ -21,7 +21,7 @@ export async function preflight(
     findings.push(...logSettings(connection, settings));
     if (isOn(settings.get('log_bin'))) findings.push(...(await relayed(connection, settings)));
     if (isOn(settings.get('log_bin'))) findings.push(...(await logRights(connection, settings, tables)));
-    findings.push(...(await cascades(connection, settings, tables)));
+    findings.push(...(await cascades(connection, options, tables)));
   }
   findings.push(...(await tableRights(connection, tables)), ...(await engines(connection, tables)));
   return findings;
@@ -200,26 +200,43 @@ function filteredSchemas({ facts }: Connection, only: string, not: string, table
     );
 }
 
-/** Children of cascading foreign keys: InnoDB changes their rows below the log, until MySQL 9.6 moved that work above it. */
-async function cascades(connection: Connection, settings: Settings, tables: readonly TableRef[]): Promise<Finding[]> {
-  const { product, number } = connection.facts;
-  if (product === 'MySQL' && number >= 90_600 && !isOn(settings.get('innodb_native_foreign_keys'))) return [];
+/** Children of cascading foreign keys, whose rows change below the log. Their parents must be followed together with them. */
+async function cascades(
+  connection: Connection,
+  { cascade }: MysqlOptions,
+  tables: readonly TableRef[],
+): Promise<Finding[]> {
+  const { facts } = connection;
   const found: Finding[] = [];
-  for (const [schema, refs] of Map.groupBy(tables, (table) => table.schema)) {
-    const rows = await connection.query(
-      `select distinct TABLE_NAME from information_schema.REFERENTIAL_CONSTRAINTS
-       where CONSTRAINT_SCHEMA = ${quoteText(schema)}
-       and (DELETE_RULE in ('CASCADE', 'SET NULL') or UPDATE_RULE in ('CASCADE', 'SET NULL'))`,
-    );
-    for (const ref of refs)
-      if (rows.some(([name]) => sameName(connection.facts, name ?? '', ref.name)))
-        found.push(
-          warning(
-            'cascade',
-            `Foreign keys of ${schema}.${ref.name} change or delete its rows (CASCADE, SET NULL), and this server does not log that. Deltas of the table need \`cascade\` = reload, or the keys without these actions.`,
-            ref,
-          ),
-        );
+  for (const [index, catalog] of (await readTables(connection, tables)).entries()) {
+    const ref = tables[index] as TableRef;
+    if (!catalog || catalog.cascades.length === 0) continue;
+    const keys = catalog.cascades.map((one) => one.name).join(', ');
+    const where = `Foreign keys of ${ref.schema}.${ref.name} (${keys}) change or delete its rows (CASCADE, SET NULL), and this server does not log that.`;
+    if (cascade === 'refuse') {
+      found.push(
+        warning(
+          'cascade',
+          `${where} Deltas of the table need \`cascade\` = reload, or the keys without these actions.`,
+          ref,
+        ),
+      );
+      continue;
+    }
+    const missing = catalog.cascades
+      .map(({ parent }) => parent)
+      .filter(
+        (parent) =>
+          !tables.some((one) => sameName(facts, one.schema, parent.schema) && sameName(facts, one.name, parent.name)),
+      );
+    if (missing.length > 0)
+      found.push(
+        error(
+          'cascade',
+          `${where} Load it together with ${[...new Set(missing.map((one) => `${one.schema}.${one.name}`))].join(', ')}: select these tables, and set \`redoInitial\` of those that are there already.`,
+          ref,
+        ),
+      );
   }
   return found;
 }

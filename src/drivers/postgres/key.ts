@@ -38,6 +38,16 @@ export function carried(relation: Relation, columns: readonly number[]): boolean
   return index !== undefined && columns.every((column) => index.columns.includes(column));
 }
 
+/**
+ * Whether no two rows share the key at any moment. Said only of an index that is the replica identity: such a one is never deferrable, and tables in
+ * a publication can't be changed without one.
+ */
+export function isImmediate(relation: Relation, key: readonly SourceColumn[]): boolean {
+  if (relation.identity === 'f' || key.length === 0 || !publishable(relation)) return false;
+  const index = relation.indexes.find((one) => (relation.identity === 'i' ? one.identity : one.primary));
+  return index?.immediate === true && index.columns.every((number) => key.some((column) => column.number === number));
+}
+
 /** Whether a publication may hold the table without making its own updates fail at the source. */
 export function publishable(relation: Relation): boolean {
   if ((relation.kind !== 'r' && relation.kind !== 'p') || relation.persistence !== 'p') return false;

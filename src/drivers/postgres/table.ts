@@ -3,7 +3,7 @@ import { formatColumnType, parseColumnType, fit as typeFit } from '../column-typ
 import { UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, LeftOut, Table, TableOptions } from '../model.ts';
 import type { Relation, SourceColumn, Storage } from './catalog.ts';
-import { chooseKey, keyProblem, needsRoom, roomPerColumn } from './key.ts';
+import { chooseKey, isImmediate, keyProblem, needsRoom, roomPerColumn } from './key.ts';
 import { type LogForm, type Mapping, mapKey, mapType, type Special } from './types.ts';
 
 /** What the server says that decides types (`connection.ts`). */
@@ -65,6 +65,7 @@ export function describeTable(
     columns,
     leftOut,
     key: key.columns.map((column) => column.name),
+    ...(isImmediate(relation, key.columns) ? { immediate: true as const } : {}),
     textKey:
       key.columns.length > 0 &&
       (isView(relation) ||

@@ -1,6 +1,7 @@
 import type { Followed } from '../apply.ts';
 import type { Position } from '../model.ts';
 import type { Marks } from './apply-write.ts';
+import type { Links } from './links.ts';
 import { sql, table } from './sql.ts';
 
 /** Which tables hold rows that are newer than the stream, and until where (EXACTNESS.md §6, `ahead_until`). */
@@ -8,12 +9,15 @@ export type Ahead = {
   /** Indexes of tables whose rows are no newer than the stream. */
   readonly caughtUp: ReadonlySet<number>;
   mark(database: string, position: Position, reread: ReadonlyMap<number, Position>): Marks;
+  /** Tables that `mark` would take for caught up, and whose rows have to be looked at first (`findOrphans`). */
+  due(database: string, position: Position, reread: ReadonlyMap<number, Position>): readonly number[];
 };
 
 /** Begins with what the destination has stored. */
 export function createAhead(
   tables: readonly Followed[],
   reached: (position: Position, goal: Position) => boolean,
+  links: Links,
 ): Ahead {
   const caughtUp = new Set<number>();
   const until = new Map<number, Position>();
@@ -27,22 +31,29 @@ export function createAhead(
       unmarked.add(i);
     }
   });
+  /** Tables that are no longer ahead at a position. */
+  function passedAt(database: string, position: Position, reread: ReadonlyMap<number, Position>): number[] {
+    if (until.size === 0 && unmarked.size === 0) return [];
+    const known = new Map<Position, boolean>();
+    const isPast = (goal: Position) => {
+      const answer = known.get(goal) ?? reached(position, goal);
+      known.set(goal, answer);
+      return answer;
+    };
+    const isAhead = (i: number) => {
+      const goal = until.get(i);
+      return reread.has(i) || (goal !== undefined && !isPast(goal));
+    };
+    return (indexes.get(database) ?? []).filter(
+      (i) => (unmarked.has(i) || until.has(i)) && !isAhead(i) && ![...links.above(i)].some(isAhead),
+    );
+  }
   return {
     caughtUp,
+    due: (database, position, reread) =>
+      passedAt(database, position, reread).filter((i) => until.has(i) && links.unseen(i).length > 0),
     mark(database, position, reread) {
-      const known = new Map<Position, boolean>();
-      const isPast = (goal: Position) => {
-        const answer = known.get(goal) ?? reached(position, goal);
-        known.set(goal, answer);
-        return answer;
-      };
-      const passed: number[] = [];
-      if (until.size > 0 || unmarked.size > 0)
-        for (const i of indexes.get(database) ?? []) {
-          if (reread.has(i)) continue;
-          const goal = until.get(i);
-          if (unmarked.has(i) || (goal !== undefined && isPast(goal))) passed.push(i);
-        }
+      const passed = passedAt(database, position, reread);
       const newer = Map.groupBy(reread.keys(), (i) => reread.get(i) as Position);
       const statements = [
         ...statementsFor(database, tables, passed, null),

@@ -1,5 +1,13 @@
 import type { LogEvent } from '../changes.ts';
-import { endTransaction, foldChange, foldOfRest, foldTruncate, newFold, type TableFold } from './fold.ts';
+import {
+  endTransaction,
+  type FoldKind,
+  foldChange,
+  foldOfRest,
+  foldTruncate,
+  newFold,
+  type TableFold,
+} from './fold.ts';
 import { noteEmptied, noteState } from './trail.ts';
 
 /** Source transactions on their way into one destination transaction, folded as they come. */
@@ -20,8 +28,12 @@ export type Batch = {
   transactions: number;
 };
 
-/** Tables (by index) that keep versions, and how many of a key a batch brings at most. */
-export type Versions = { readonly tables: ReadonlySet<number>; readonly most: number };
+/** Tables (by index) that keep versions, how many of a key a batch brings at most, and what else is asked of tables. */
+export type Versions = {
+  readonly tables: ReadonlySet<number>;
+  readonly most: number;
+  readonly kinds?: readonly FoldKind[];
+};
 
 /** A batch is written when it holds so much. Larger ones fold better and cost memory and latency; measured in docs/destination.md. */
 const BATCH_BYTES = 16 * 1024 * 1024;
@@ -123,7 +135,7 @@ export function bytesOf(event: LogEvent): number {
 function foldOf(batch: Batch, index: number): TableFold {
   const present = batch.folds[index];
   if (present) return present;
-  const fold = newFold(batch.versions.tables.has(index));
+  const fold = newFold({ ...batch.versions.kinds?.[index], versions: batch.versions.tables.has(index) });
   batch.folds[index] = fold;
   batch.touched.push(index);
   return fold;

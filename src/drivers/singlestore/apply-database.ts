@@ -3,6 +3,7 @@ import type { Position } from '../model.ts';
 import { type Counts, newCounts } from './apply-counts.ts';
 import { openClaimed } from './claim.ts';
 import { destroy, type Session } from './connection.ts';
+import type { TableFold } from './fold.ts';
 import { type Letters, newLetters, readLetters } from './letters.ts';
 import type { Pass } from './passes.ts';
 import type { Pool } from './pool.ts';
@@ -31,6 +32,10 @@ export type Applied = {
   readonly untimed: Map<number, Writing>;
   /** What the open transaction applies, by table index. */
   readonly counts: Counts;
+  /** Rows of the open transaction that foreign keys changed below the log, by table index. */
+  readonly below: Map<number, { readonly index: number; readonly writing: Writing; readonly fold: TableFold }>;
+  /** Keys have been put on the list of those to be read again. */
+  waiting: boolean;
   /** The table that is being written: a refusal is one of its rows'. */
   refused: number | null;
   /** Names of the tables that the open transaction has written; null: none is open. */
@@ -62,6 +67,8 @@ export async function openAll(
         staged: new Set(),
         reread: new Map(),
         untimed: new Map(),
+        below: new Map(),
+        waiting: false,
         counts: newCounts(),
         open: null,
       });

@@ -4,27 +4,18 @@ import { DestinationRejected } from '../errors.ts';
 import type { Batch, ChunkRead, Position } from '../model.ts';
 import { countStatements, noteFolds } from './apply-counts.ts';
 import type { Applied } from './apply-database.ts';
-import {
-  type Clock,
-  keyLines,
-  partLines,
-  rowLines,
-  type Sorted,
-  sorted,
-  wholeKeys,
-  wholeLines,
-} from './apply-lines.ts';
+import { clockOf, fence, moveTo, setTimes } from './apply-fence.ts';
+import { keyLines, partLines, rowLines, type Sorted, sorted, wholeKeys, wholeLines } from './apply-lines.ts';
 import { type Lines, load } from './apply-load.ts';
 import { writeVersions } from './apply-versions.ts';
-import { lost } from './claim.ts';
 import { rows, run, type Session } from './connection.ts';
 import { isEmpty, type TableFold } from './fold.ts';
-import { timeText } from './history.ts';
 import { letterStatements, settleLetters } from './letters.ts';
+import type { Links } from './links.ts';
 import type { Pass } from './passes.ts';
 import type { Pool } from './pool.ts';
-import { sql, table } from './sql.ts';
 import { ensureStages, type Writing } from './stage.ts';
+import { findOrphans, findUnlogged, foldOfUnlogged, noteUnseen, stagesBelow } from './unlogged.ts';
 
 /** What a write puts into one database. */
 export type Part = {
@@ -52,6 +43,13 @@ export type Means = {
   readonly signal: AbortSignal;
   readonly onRowError: OnRowError;
   readonly reached: (position: Position, goal: Position) => boolean;
+  readonly writings: readonly Writing[];
+  readonly links: Links;
+  /** Indexes of tables that keep versions, and of those whose rows are no newer than the stream. */
+  readonly versions: ReadonlySet<number>;
+  readonly caughtUp: ReadonlySet<number>;
+  /** Tables that would be caught up at a position, and whose rows have to be looked at first. */
+  readonly due: (database: string, position: Position, reread: ReadonlyMap<number, Position>) => readonly number[];
   /** What the transaction which ends at the position says of its tables: caught up, or ahead again. */
   readonly mark: (database: string, position: Position, reread: ReadonlyMap<number, Position>) => Marks;
 };
@@ -66,13 +64,15 @@ export type Marks = { readonly statements: readonly string[]; readonly settle: (
 export async function writePart(to: Applied, part: Part, means: Means): Promise<void> {
   const { session, database } = to;
   const work = part.folds.filter(({ fold }) => !isEmpty(fold)).map((one) => ({ ...one, states: sorted(one.fold) }));
-  const staging = work.filter(({ index, writing, states }) => !to.staged.has(index) && needsStage(writing, states));
-  if (staging.length > 0) {
+  const staging = new Set(stagesBelow(means.links, work));
+  for (const { index, writing, states } of work) if (needsStage(writing, states)) staging.add(index);
+  for (const index of to.staged) staging.delete(index);
+  if (staging.size > 0) {
     await ensureStages(
       means.pool,
-      staging.map(({ writing }) => writing),
+      [...staging].map((index) => means.writings[index] as Writing),
     );
-    for (const { index } of staging) to.staged.add(index);
+    for (const index of staging) to.staged.add(index);
   }
   const fenced = to.open !== null;
   to.open ??= new Set();
@@ -85,15 +85,20 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
   to.refused = null;
   const again = new Map<number, Again>();
   const clock = clockOf(to, part);
-  for (const { index, writing, fold, states } of work) {
+  const write = async ({ index, writing, fold, states }: (typeof work)[number]) => {
     to.refused = index;
     if (fold.trail !== null && part.end === null) to.untimed.set(index, writing);
     const keys =
       fold.trail === null
         ? await writeTable(session, writing, fold, states, means.signal)
         : await writeVersions(session, writing, fold, clock, means.signal);
-    if (keys.length > 0) again.set(index, { writing, keys, versions: fold.trail !== null });
-  }
+    const before = again.get(index)?.keys ?? [];
+    if (keys.length > 0) again.set(index, { writing, keys: before.concat(keys), versions: fold.trail !== null });
+  };
+  await noteUnseen(session, work, means.caughtUp, means.signal);
+  for (const one of work) await write(one);
+  const below = await unloggedOf(to, part, work, again, fenced, means);
+  for (const one of below) await write(one);
   if (again.size > 0) {
     const last = clock({ transaction: Math.max(part.end?.transactions ?? 0, 1) - 1, event: 0 });
     for (const [index, one] of again) {
@@ -103,15 +108,22 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
     }
     // Taken after the rows were read: they can't be newer.
     const written = await means.written();
-    for (const index of again.keys()) to.reread.set(index, written);
+    for (const index of again.keys())
+      for (const one of [index, ...means.links.held(index)]) to.reread.set(one, written);
   }
   to.refused = null;
-  for (const statement of letterStatements(to.letters, database, work, part.end?.position ?? null))
+  for (const statement of letterStatements(to.letters, database, [...work, ...below], part.end?.position ?? null))
     await run(session, statement);
   for (const statement of part.besides ?? []) await run(session, statement);
   if (part.end === null) return;
   await setTimes(to, part.times);
-  const marks = means.mark(database, part.pass ? to.position : part.end.position, to.reread);
+  const reached = part.pass ? to.position : part.end.position;
+  for (const index of means.due(database, reached, to.reread)) {
+    if ((await findOrphans(session, means.links, means.writings, index, means.capture)) === 0) continue;
+    to.waiting = true;
+    to.reread.set(index, await means.written());
+  }
+  const marks = means.mark(database, reached, to.reread);
   for (const statement of marks.statements) await run(session, statement);
   for (const statement of countStatements(to, part.times[0], means.claim)) await run(session, statement);
   if (fenced) await moveTo(to, part.end, means);
@@ -126,57 +138,34 @@ export async function writePart(to: Applied, part: Part, means: Means): Promise<
   to.reread.clear();
   to.untimed.clear();
   to.counts.clear();
+  to.below.clear();
   settleLetters(to.letters);
   marks.settle();
 }
 
+/** Rows that foreign keys changed below the log, to be written like the part's own. */
+async function unloggedOf(
+  to: Applied,
+  part: Part,
+  work: readonly Part['folds'][number][],
+  again: ReadonlyMap<number, Again>,
+  fenced: boolean,
+  { links, writings, signal, pool, versions }: Means,
+) {
+  const found = await findUnlogged(to, links, writings, work, again, signal);
+  const transaction = Math.max(part.end?.transactions ?? 0, 1) - 1;
+  const below = [...found].map(([index, keys]) => {
+    const how = { large: fenced || part.end === null, versions: versions.has(index), transaction, event: part.events };
+    const one = foldOfUnlogged(to, index, writings[index] as Writing, keys, how);
+    to.below.set(index, one);
+    return { ...one, states: sorted(one.fold) };
+  });
+  if (to.open !== null) countTables(to.open, below, pool);
+  return below;
+}
+
 /** Keys that have to be read from the source; `versions`: what is found becomes versions. */
 type Again = { readonly writing: Writing; readonly keys: readonly string[]; readonly versions: boolean };
-
-/** Stands for a commit time that is not known before the end of its transaction. */
-const UNKNOWN_TIME = '1970-01-01 00:00:00.000000';
-
-/** Numbers of source transactions go on from the checkpoint's; parts of one have the same. */
-function clockOf(to: Applied, { times }: Part): Clock {
-  const texts = times.map(timeText);
-  return ({ transaction }) => ({ time: texts[transaction] ?? UNKNOWN_TIME, ordinal: to.ordinal + 1 + transaction });
-}
-
-/** What earlier parts of the transaction have written gets its time. */
-async function setTimes({ session, untimed, ordinal }: Applied, [at]: readonly number[]): Promise<void> {
-  if (at === undefined) return;
-  for (const { versions } of untimed.values())
-    for (const statement of versions?.setTimes(timeText(at), ordinal + 1) ?? []) await run(session, statement);
-}
-
-/** The first statement of every transaction: it locks the checkpoint row, and another attempt's claim shows. */
-async function fence(to: Applied, part: Part, { claim, reached }: Means): Promise<void> {
-  const { pass, end } = part;
-  let place = '';
-  if (pass) place = sql`, [part] = ${pass.table}, [part_until] = ${pass.until}`;
-  else if (end) {
-    place = sql`, [position] = ${end.position}, [ordinal] = ${to.ordinal + end.transactions}`;
-    if (to.part && reached(end.position, to.part.until)) place += sql`, [part] = '', [part_until] = null`;
-  }
-  const fenced = await run(
-    to.session,
-    `${sql`update ${table(to.database, '_flow_checkpoints')} set [seq] = ${to.seq + 1}`}${place}${sql` where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [token] = ${to.token} and [seq] = ${to.seq}`}`,
-  );
-  if (fenced.affected !== 1) throw lost(claim);
-  to.seq++;
-}
-
-/** The position of a transaction that was fenced before its end was known. */
-async function moveTo(to: Applied, end: NonNullable<Part['end']>, { claim, reached }: Means): Promise<void> {
-  const over = to.part !== null && reached(end.position, to.part.until);
-  const cleared = { raw: over ? sql`, [part] = '', [part_until] = null` : '' };
-  const moved = await run(
-    to.session,
-    sql`update ${table(to.database, '_flow_checkpoints')} set [seq] = ${to.seq + 1}, [position] = ${end.position}, [ordinal] = ${to.ordinal + end.transactions}${cleared} where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} and [token] = ${to.token} and [seq] = ${to.seq}`,
-  );
-  if (moved.affected !== 1) throw lost(claim);
-  to.seq++;
-}
 
 /** Writes one table's states; returns the keys whose rows have to be read from the source. No row stays under those. */
 async function writeTable(

@@ -20,6 +20,7 @@ import type { Means, OnRowError } from './apply-write.ts';
 import { createBaseline } from './baseline.ts';
 import { destroy } from './connection.ts';
 import { checkKey } from './followed.ts';
+import { linksOf } from './links.ts';
 import { writeAccepted } from './park.ts';
 import { createPasses, writeInPasses } from './passes.ts';
 import type { Pool } from './pool.ts';
@@ -48,13 +49,15 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
   const databases = await openAll(pool, request, tally.park);
   const writings = tables.map((followed) => writingOf(pool.dialect, followed));
   const databaseOfTable = tables.map(({ target }) => databases.get(target.database) as Applied);
-  const ahead = createAhead(tables, request.reached);
+  const links = linksOf(tables);
+  const ahead = createAhead(tables, request.reached, links);
   const baseline = createBaseline(tables, (name) => (databases.get(name) as Applied).position, request.reached);
-  const versions = { tables: baseline.versions, most: maxVersions };
+  const versions = { tables: baseline.versions, most: maxVersions, kinds: links.kinds };
   const stream = createStream([...databases.values()], request.reached);
-  const { mark } = ahead;
+  const { mark, due, caughtUp } = ahead;
   const { capture, written, reached } = request;
-  const means: Means = { pool, claim, capture, written, signal, onRowError, mark, reached };
+  const from = { pool, claim, capture, written, signal, onRowError, mark, reached };
+  const means: Means = { ...from, writings, links, versions: baseline.versions, caughtUp, due };
   const { transactionTables } = pool.dialect;
   const passes = createPasses(tables, databaseOfTable, request.reached);
   let flushedAt = Date.now();
@@ -93,6 +96,15 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
     }
   }
 
+  /** What a write has put on the list; and a table without its parent is left to the next attempt, which takes it out of the stream. */
+  async function readFound(to: Applied) {
+    if ([...to.dropped].some((index) => links.of(index).length > 0))
+      throw new Error('A table has left the stream whose keys others refer to.');
+    if (!to.waiting || to.open !== null) return;
+    to.waiting = false;
+    await readAgain(to);
+  }
+
   /** Writes a batch; `ends`: it holds whole transactions only, or the end of a large one. */
   async function write(closing: Batch, ends: boolean, position: Position, mark: number, at: number | null) {
     const work: Promise<unknown>[] = [];
@@ -109,16 +121,16 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
       const end = ends ? { position, transactions: closing.transactions } : null;
       const { times, events } = closing;
       work.push(
-        writeInPasses(to, { folds, end, times, events }, means).then(
-          () => {
+        writeInPasses(to, { folds, end, times, events }, means)
+          .then(async () => {
             if (end) stream.moved(to, mark);
-          },
+            await readFound(to);
+          })
           // The others must not go on for long.
-          (error: unknown) => {
+          .catch((error: unknown) => {
             fail(error);
             throw error;
-          },
-        ),
+          }),
       );
     }
     await all(work);
@@ -221,6 +233,7 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
       behind.map(async (to) => {
         await writeAccepted(to, { folds: [], end: { position, transactions: 0 }, times: [], events: 0 }, means);
         stream.moved(to, mark);
+        await readFound(to);
       }),
     ).catch(fail);
     await writing;

@@ -168,7 +168,8 @@ function imageOf(name: string, type: ColumnType): string {
   }
 }
 
-function keyTexts(followed: Followed, name: string): string {
+/** The select list (`k0`, `k1`, …) that `keyOf` makes the log's keys of. */
+export function keyTexts(followed: Followed, name: string): string {
   return keyColumns(followed)
     .map((column, i) => {
       const cell = `${name}.${quote(column.name)}`;

@@ -21,8 +21,8 @@ export type TableFold = {
   /** The table was emptied before all that `states` says. */
   emptied: boolean;
   /**
-   * Keys that rows have come to in the source transaction that goes on, by a change of key or an insert; null: none. With a deferrable key two rows may
-   * share a key until the transaction ends, and the log does not say which of them a later delete is about. Many keys become bits of their
+   * Keys that rows have come to in the source transaction that goes on, by a change of key or an insert; null: none, or the key is an immediate one. With a
+   * deferrable key two rows may share a key until the transaction ends, and the log does not say which of them a later delete is about. Many keys become bits of their
    * hashes: then a few others are taken for them, and read again for nothing.
    */
   came: Set<string> | Uint32Array | null;
@@ -30,11 +30,27 @@ export type TableFold = {
   readonly inserts: string[];
   /** Of tables that keep versions: what their rows went through; null: only what becomes of them counts. */
   readonly trail: Trail | null;
+  readonly kind: FoldKind;
+  /** Of tables whose keys others refer to: keys that a row has left at any moment. */
+  readonly left: Set<string>;
+  /** Keys that rows have come to by an insert, where it is not known that none was there. */
+  readonly made: Set<string>;
   inserted: number;
   updated: number;
   deleted: number;
   /** The last transaction of the batch, counted from 0, that changed the table. */
   last: number;
+};
+
+/** What is asked of a table's changes. */
+export type FoldKind = {
+  /** They become versions. */
+  readonly versions?: boolean;
+  /** No two rows share a key at any moment (`Table.immediate`). */
+  readonly immediate?: boolean;
+  /** Keys that rows have left (`left`), and those that rows came to unseen (`made`), matter to other tables. */
+  readonly parent?: boolean;
+  readonly between?: boolean;
 };
 
 /** Beyond this keys cost too much memory. */
@@ -44,14 +60,17 @@ const TAB = 9;
 const NEWLINE = 10;
 
 /** A table without changes. */
-export function newFold(versions = false): TableFold {
-  const trail = versions ? newTrail() : null;
+export function newFold(kind: FoldKind = {}): TableFold {
+  const trail = kind.versions ? newTrail() : null;
   return {
     states: new Map(),
     emptied: false,
     came: null,
     inserts: [],
     trail,
+    kind,
+    left: new Set(),
+    made: new Set(),
     inserted: 0,
     updated: 0,
     deleted: 0,
@@ -70,7 +89,8 @@ export function foldChange(fold: TableFold, change: RowChange): void {
   }
   if (change.kind === 'insert') {
     fold.inserted++;
-    if (fold.inserts.push(key) > MOST_CAME) settleInserts(fold);
+    if (fold.kind.between) noteMade(fold, key);
+    if (!fold.kind.immediate && fold.inserts.push(key) > MOST_CAME) settleInserts(fold);
   } else fold.updated++;
   if (change.oldKey !== null && change.oldKey !== key) {
     const before = stateOf(fold, change.oldKey);
@@ -109,7 +129,7 @@ export function endTransaction(fold: TableFold): void {
 /** The table's changes in the rest of a source transaction that is written in parts. */
 export function foldOfRest(before: TableFold): TableFold | null {
   settleInserts(before);
-  return before.came === null ? null : { ...newFold(before.trail !== null), came: before.came };
+  return before.came === null ? null : { ...newFold(before.kind), came: before.came };
 }
 
 /** Whether a write has anything to do. */
@@ -125,13 +145,22 @@ function stateOf(fold: TableFold, key: string): State | undefined {
 /** The row under a key goes away; false: it may have been another row than the one that stays there. */
 function leave(fold: TableFold, key: string): boolean {
   settleInserts(fold);
+  if (fold.kind.parent) fold.left.add(key);
   const certain = fold.came === null || !(fold.came instanceof Set ? fold.came.has(key) : hasBits(fold.came, key));
   if (certain && fold.emptied) fold.states.delete(key);
   else fold.states.set(key, certain ? 'gone' : 'reread');
   return certain;
 }
 
+/** No row was there, although the log may not have said that one had left. */
+function noteMade(fold: TableFold, key: string): void {
+  const before = stateOf(fold, key);
+  if (before === undefined) fold.made.add(key);
+  else if (before !== 'gone') fold.left.add(key);
+}
+
 function arrive(fold: TableFold, key: string): void {
+  if (fold.kind.immediate) return;
   fold.came ??= new Set();
   if (!(fold.came instanceof Set)) {
     setBits(fold.came, key);

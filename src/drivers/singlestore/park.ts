@@ -31,7 +31,7 @@ export async function writeAccepted(to: Applied, part: Part, means: Means): Prom
     try {
       return await writePart(to, { ...part, folds: open }, means);
     } catch (error) {
-      const refused = open.find(({ index }) => index === to.refused);
+      const refused = open.find(({ index }) => index === to.refused) ?? to.below.get(to.refused ?? -1);
       if (!isRefusal(error) || !refused || means.onRowError === 'pipeline') throw error;
       destroy(to.session);
       to.session = await openClaimed(means.pool, means.claim, to.database);
@@ -41,6 +41,7 @@ export async function writeAccepted(to: Applied, part: Part, means: Means): Prom
       to.reread.clear();
       to.untimed.clear();
       to.counts.clear();
+      to.below.clear();
       to.letters.gone.clear();
       await putAside(to, refused, means, error, goesOn);
       if (!goesOn) continue;

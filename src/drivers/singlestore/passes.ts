@@ -1,5 +1,6 @@
 import type { Followed } from '../apply.ts';
 import type { TableId } from '../destination.ts';
+import { DestinationRejected } from '../errors.ts';
 import type { Position } from '../model.ts';
 import type { Applied } from './apply-database.ts';
 import type { Means, Part } from './apply-write.ts';
@@ -52,6 +53,15 @@ export async function writeInPasses(to: Applied, part: Part, means: Means): Prom
   const most = Math.max(1, Math.floor((means.pool.dialect.transactionTables - CONTROL_TABLES) / 2));
   let left = part.folds;
   if (end !== null && to.open === null && left.length > most) {
+    const lost = left.find(({ fold }) => fold.left.size > 0 || fold.made.size > 0);
+    // A row that it brought in a later pass would not be found in an earlier one.
+    if (lost) {
+      const { schema, name } = lost.writing.followed.ref;
+      throw new DestinationRejected(
+        `A source transaction changes more tables than one transaction of the destination writes, and keys of ${schema}.${name}, by which foreign keys change rows below the log.`,
+        'Load the tables again with `full`; leave such tables out of transactions of that size, or drop the actions (CASCADE, SET NULL) of the keys.',
+      );
+    }
     left = [...left].sort((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
     for (; left.length > most; left = left.slice(most)) {
       const folds = left.slice(0, most);

@@ -38,7 +38,7 @@ export async function readWaiting(
   );
   return [...Map.groupBy(found, (row) => String(row['table_id']))].map(([id, list]) => {
     const index = indexes.get(id) as number;
-    const fold = newFold(versions.has(index));
+    const fold = newFold({ versions: versions.has(index) });
     for (const row of list) {
       const key = String(row['key_text']);
       fold.states.set(key, 'reread');

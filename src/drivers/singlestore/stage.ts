@@ -39,6 +39,8 @@ export type Writing = {
   readonly loadParts: string;
   readonly deleteStaged: string;
   readonly countStaged: string;
+  /** Numbers of staged keys under which there are rows. */
+  readonly findPresent: string;
   readonly findAbsent: string;
   readonly updateStaged: string;
   readonly emptyStage: string;
@@ -91,6 +93,7 @@ export function writingOf(dialect: Dialect, followed: Followed): Writing {
     loadParts: load(staged, [...numbers([row, ...maskNames]), ...columns]),
     deleteStaged: `delete t from ${live} as t join ${staged} as s on ${match}`,
     countStaged: `select count(*) as ${quote('n')} from ${staged} as s join ${live} as t on ${match}`,
+    findPresent: `select s.${quote(row)} as ${quote('n')} from ${staged} as s join ${live} as t on ${match}`,
     findAbsent: `select s.${quote(row)} as ${quote('n')} from ${staged} as s left join ${live} as t on ${match} where t.${quote(key[0] ?? row)} is null`,
     updateStaged: `update ${live} as t join ${staged} as s on ${match} set ${sets.join(', ')}`,
     emptyStage: `delete from ${staged}`,

@@ -170,7 +170,7 @@ function refuse({ table: source }: Followed, error: unknown): never {
 /**
  * A key as the log has it. The destination shows microseconds where the source may count fewer digits, as its word for the type says.
  */
-function keyOf({ table: source }: Followed, row: Row): string {
+export function keyOf({ table: source }: Followed, row: Row): string {
   const cells = source.key.map((name, i) => {
     const column = source.columns.find((one) => one.name === name);
     const text = String(row[`k${i}`]);
