@@ -59,8 +59,8 @@ export async function openCapture(
       pool.lend(async (connection) => {
         for (const name of names) await charsets.load(connection, name);
       }, ending),
-    statement: createStatements(followers, groups, charsets, (follower, reason) =>
-      structureNow(pool, follower, reason, progress.place, ending),
+    statement: createStatements(followers, groups, charsets, (follower, effect) =>
+      structureNow(pool, follower, effect, progress.place, refuse, ending),
     ),
   });
 

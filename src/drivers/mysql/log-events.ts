@@ -122,6 +122,8 @@ export type LogStatement = {
   readonly ansiQuotes: boolean;
   /** `\` is no escape, as NO_BACKSLASH_ESCAPES said. */
   readonly plainBackslash: boolean;
+  /** Values that do not fit are refused, as STRICT_TRANS_TABLES or STRICT_ALL_TABLES said. */
+  readonly strict: boolean;
   /** The statement may be in another charset than UTF-8, as far as letters beyond ASCII go: the client's collation, 0 where it is not told. */
   readonly collation: number;
 };
@@ -155,6 +157,7 @@ export function readStatement(
     sql: raw.toString('utf8').replace(/\0+$/, ''),
     ansiQuotes: (mode & 4n) !== 0n,
     plainBackslash: (mode & 0x100000n) !== 0n,
+    strict: (mode & 0x600000n) !== 0n,
     collation,
   };
 }

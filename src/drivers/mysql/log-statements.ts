@@ -1,14 +1,15 @@
 import type { LogEvent } from '../changes.ts';
 import type { Charsets } from './charsets.ts';
+import type { Effect } from './effects.ts';
 import type { Follower, Followers } from './followed-tables.ts';
 import type { LogStatement } from './log-events.ts';
 import type { Groups } from './log-groups.ts';
-import { type Effect, parseStatement } from './statement.ts';
+import { parseStatement } from './statement.ts';
 
 /** What became of a table by DDL that may have changed nothing: undefined, or the event to deliver. */
 export type Look = (
   follower: Follower,
-  reason: string,
+  effect: Effect,
 ) => Promise<Extract<LogEvent, { kind: 'structure' }> | undefined>;
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII.
@@ -33,22 +34,22 @@ export function createStatements(
   }
 
   /** Applies effects; returns the tables that must be looked at. */
-  function apply(effects: readonly Effect[], statement: LogStatement): Map<Follower, string> {
-    const looks = new Map<Follower, string>();
+  function apply(effects: readonly Effect[], statement: LogStatement): Map<Follower, Effect> {
+    const looks = new Map<Follower, Effect>();
     if (groups.current.old) return looks;
     for (const effect of effects)
       for (const follower of affected(effect, statement)) {
         if (effect.what === 'truncate') groups.deliver({ kind: 'truncate', table: follower.index });
         else if (effect.what === 'reload') groups.drop(follower, effect.reason);
-        else looks.set(follower, effect.reason);
+        else if (effect.what === 'look') looks.set(follower, effect);
       }
     return looks;
   }
 
-  async function lookAt(looks: ReadonlyMap<Follower, string>): Promise<void> {
-    for (const [follower, reason] of looks) {
+  async function lookAt(looks: ReadonlyMap<Follower, Effect>): Promise<void> {
+    for (const [follower, effect] of looks) {
       if (follower.gone) continue;
-      const event = await look(follower, reason);
+      const event = await look(follower, effect);
       if (!event) continue;
       follower.gone = true;
       groups.deliver(event);

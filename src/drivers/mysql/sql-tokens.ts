@@ -64,6 +64,12 @@ export function isSign(token: Token | undefined, sign: string): boolean {
   return token?.kind === 'other' && token.text === sign;
 }
 
+/** The place behind `words` at `at`, each of which may be missing. */
+export function skip(tokens: readonly Token[], at: number, ...words: readonly string[]): number {
+  while (isWord(tokens[at], ...words)) at++;
+  return at;
+}
+
 /** A table's name; `schema` undefined: the session's default. */
 export type SqlName = { readonly schema: string | undefined; readonly name: string };
 

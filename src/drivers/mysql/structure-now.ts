@@ -1,9 +1,11 @@
 import { inflateSync } from 'node:zlib';
-import type { LogEvent } from '../changes.ts';
+import type { Carry, LogEvent } from '../changes.ts';
 import type { Column, Table } from '../model.ts';
 import { type CatalogTable, readTables, sameName } from './catalog.ts';
 import { type Connection, tolerate } from './connection.ts';
 import { describeTables, structureOf } from './describe.ts';
+import type { Effect } from './effects.ts';
+import { readFills } from './fills.ts';
 import type { Follower } from './followed-tables.ts';
 import { EVENT, eventType, formatChecksums, packedPart, readStatement, rotation } from './log-events.ts';
 import type { Layout } from './log-layout.ts';
@@ -54,36 +56,76 @@ function layoutOf(catalog: CatalogTable): Layout {
 export async function structureNow(
   pool: Pool,
   follower: Follower,
-  reason: string,
+  effect: Effect,
   place: LogPlace,
+  refuse: boolean,
   signal: AbortSignal,
 ): Promise<Extract<LogEvent, { kind: 'structure' }> | undefined> {
   const { table, options = {}, index } = follower;
   const { schema, name } = table.ref;
-  const event = (now: Table | null, why: string) =>
-    ({ kind: 'structure', table: index, now, reason: `${schema}.${name}: ${why}.` }) as const;
+  const { reason } = effect;
+  const event = (now: Table | null, why: string, carry?: Carry) =>
+    ({
+      kind: 'structure',
+      table: index,
+      now,
+      reason: `${schema}.${name}: ${why}.`,
+      ...(carry && carry.fills.size + carry.renames.size > 0 ? { carry } : {}),
+    }) as const;
   const found = await pool.lend(async (connection) => {
     // Waits for a statement that stands in the log already and has not ended yet: it holds the table's metadata lock.
     await tolerate(connection.query(`select 1 from ${quoteName(schema)}.${quoteName(name)} where false`), [1146, 1142]);
     const [described] = await describeTables(connection, [{ ref: table.ref, options }]);
-    return { described, end: placeOf(await writtenEnd(connection)) as LogPlace };
+    const now = described && 'table' in described ? described.table : undefined;
+    const renames = now && renamesOf(table, now, effect);
+    const added = now && renames ? addedColumns(table, now, renames) : [];
+    const fills = effect.fills
+      ? await readFills(pool, table.ref, added, refuse, signal)
+      : added.every(({ nullable }) => nullable)
+        ? new Map<string, string>()
+        : undefined;
+    return { described, renames, fills, end: placeOf(await writtenEnd(connection)) as LogPlace };
   }, signal);
   if (!found.described || 'error' in found.described)
     return event(null, `${reason}; ${found.described?.error.message ?? 'it is gone'}`.replace(/\.$/, ''));
   const now = found.described.table;
-  if (await changedSince(pool, table, place, found.end, signal))
+  const { fills, renames } = found;
+  if (await changedSince(pool, table, place, found.end, effect.fills ?? false, signal))
     return event(null, `${reason}, and changed again since`);
   if (now.structure === table.structure) return undefined;
-  const difference = keepsValues(table, now);
-  return difference === undefined ? event(now, reason) : event(null, `${reason}: ${difference}`);
+  if (!renames) return event(null, `${reason}: it renames columns in a way that the copy can not follow`);
+  const difference = keepsValues(table, now, renames, effect.lax ?? false);
+  if (difference !== undefined) return event(null, `${reason}: ${difference}`);
+  if (!fills) return event(null, `${reason}: the rows that were there before hold values that the log does not tell`);
+  return event(now, reason, { fills, renames });
 }
 
-/** Whether the log holds further DDL of a table between two places. */
+/** New names of copied columns with those before; undefined: values may have gone to other columns. */
+function renamesOf(before: Table, now: Table, { renames = [] }: Effect): Map<string, string> | undefined {
+  const found = new Map<string, string>();
+  const column = (table: Table, name: string) =>
+    table.columns.find((one) => one.name.toLowerCase() === name.toLowerCase());
+  for (const { from, to } of renames) {
+    if (before.leftOut.some((one) => one.name.toLowerCase() === from.toLowerCase())) continue;
+    const [old, next] = [column(before, from), column(now, to)];
+    if (!old || !next || column(now, from) || column(before, to)) return undefined;
+    if (before.key.includes(old.name)) return undefined;
+    found.set(next.name, old.name);
+  }
+  return found;
+}
+
+function addedColumns(before: Table, now: Table, renames: ReadonlyMap<string, string>): Column[] {
+  return now.columns.filter(({ name }) => !renames.has(name) && !before.columns.some((column) => column.name === name));
+}
+
+/** Whether the log holds further DDL of a table between two places. `defaults`: also such as changes no more than a default. */
 async function changedSince(
   pool: Pool,
   table: Table,
   from: LogPlace,
   to: LogPlace,
+  defaults: boolean,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (comparePlaces(from, to) >= 0) return false;
@@ -110,6 +152,7 @@ async function changedSince(
         for (const { schema = statement.schema, name, what } of parsed.effects)
           if (
             what !== 'truncate' &&
+            (defaults || what !== 'defaults') &&
             sameName(connection.facts, schema, table.ref.schema) &&
             (name === undefined || sameName(connection.facts, name, table.ref.name))
           )
@@ -126,22 +169,34 @@ async function changedSince(
 }
 
 /** Why the rows that were there before can't be brought to the new structure by DDL at the destination; undefined when they can. */
-function keepsValues(before: Table, now: Table): string | undefined {
+function keepsValues(
+  before: Table,
+  now: Table,
+  renames: ReadonlyMap<string, string>,
+  lax: boolean,
+): string | undefined {
   if (before.key.join('\0') !== now.key.join('\0')) return 'its key has changed';
   const old = new Map(before.columns.map((column) => [column.name, column]));
   for (const column of now.columns) {
-    const was = old.get(column.name);
-    if (!was) {
-      if (!column.nullable)
-        return `the rows that were there before hold values in ${column.name} that the log does not tell`;
-    } else if (!widens(was, column)) return `${column.name} was ${was.sourceType} and is ${column.sourceType}`;
+    const from = renames.get(column.name);
+    const was = old.get(from ?? column.name);
+    if (!was) continue;
+    const same = from === undefined ? widens(was, column) : sameType(was, column);
+    if (!same) return `${was.name} was ${was.sourceType} and ${column.name} is ${column.sourceType}`;
+    // A TIMESTAMP gets the time of the statement instead of NULL by a setting that the log does not tell.
+    if (was.nullable && !column.nullable && (lax || was.sourceType.startsWith('timestamp')))
+      return `NULL in ${was.name} may have become another value`;
   }
   return undefined;
 }
 
+function sameType(was: Column, now: Column): boolean {
+  return was.sourceType === now.sourceType && was.masked === now.masked;
+}
+
 /** Whether every value of the old type is the same text in the new one. */
 function widens(was: Column, now: Column): boolean {
-  if (was.sourceType === now.sourceType) return was.masked === now.masked;
+  if (was.sourceType === now.sourceType) return sameType(was, now);
   const parts = (type: string) => /^([a-z0-9]+)(?:\((.*)\))?(.*)$/is.exec(type)?.slice(1) ?? [];
   const [word = '', list = '', rest = ''] = parts(was.sourceType);
   const [newWord = '', newList = '', newRest = ''] = parts(now.sourceType);

@@ -60,6 +60,7 @@ const NUMBERS: ReadonlySet<number> = new Set([
   TYPE.float,
   TYPE.double,
   TYPE.decimal,
+  TYPE.year,
 ]);
 const TEXTS: ReadonlySet<number> = new Set([
   TYPE.varchar,

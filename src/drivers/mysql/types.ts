@@ -97,9 +97,11 @@ export type RowField = {
 /** What to select for a column, and how its bytes travel. */
 export type Cell = { readonly expression: string; readonly encoding: Encoding };
 
-/** The cell of a described column; it depends on nothing but the column, so that stored tables can be read. */
-export function cell(column: Column): Cell {
-  const name = quoteName(column.name);
+/**
+ * The cell of a described column; it depends on nothing but the column, so that stored tables can be read. `name`: what has its value, in place of
+ * the column.
+ */
+export function cell(column: Column, name: string = quoteName(column.name)): Cell {
   if (column.masked) return { expression: 'null', encoding: 'plain' };
   const source = column.sourceType.toLowerCase();
   const word = /^[a-z0-9]+/.exec(source)?.[0] ?? '';
