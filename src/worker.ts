@@ -5,6 +5,7 @@ import { setInstallation } from './activities/names.ts';
 import { type Config, readSecretKey } from './config.ts';
 import type { Log } from './log.ts';
 import { temporalOptions } from './temporal-options.ts';
+import { workerFields } from './worker-log.ts';
 import { workflowBundle } from './workflow-bundle.ts';
 import { queues } from './workflows/messages.ts';
 
@@ -18,12 +19,12 @@ export async function runWorker(config: Config, log: Log): Promise<void> {
   Runtime.install({
     logger: {
       log: (level, message, meta) =>
-        (level === 'ERROR' ? log.error : level === 'WARN' ? log.warn : log.info)(message, meta),
+        (level === 'ERROR' ? log.error : level === 'WARN' ? log.warn : log.info)(message, workerFields(level, meta)),
       trace: () => {},
-      debug: (message, meta) => log.debug(message, meta),
-      info: (message, meta) => log.info(message, meta),
-      warn: (message, meta) => log.warn(message, meta),
-      error: (message, meta) => log.error(message, meta),
+      debug: (message, meta) => log.debug(message, workerFields('DEBUG', meta)),
+      info: (message, meta) => log.info(message, workerFields('INFO', meta)),
+      warn: (message, meta) => log.warn(message, workerFields('WARN', meta)),
+      error: (message, meta) => log.error(message, workerFields('ERROR', meta)),
     },
   });
   const key = readSecretKey(config.secretKeyFile);

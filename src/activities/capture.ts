@@ -2,9 +2,8 @@ import { Context, cancellationSignal } from '@temporalio/activity';
 import type { Applied, Applier, ClaimedScope, Followed } from '../drivers/apply.ts';
 import { Misconfigured } from '../drivers/errors.ts';
 import type { Position, TableError, TableOptions, TableRef } from '../drivers/model.ts';
-import type { LogState } from '../drivers/source.ts';
 import type { RowCounts } from '../workflows/messages.ts';
-import type { StreamHeartbeat } from '../workflows/progress.ts';
+import type { Sight, StreamHeartbeat } from '../workflows/progress.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { type Leaving, leave, restructure } from './leaving.ts';
 import { slotName, sourceName } from './names.ts';
@@ -12,6 +11,7 @@ import { keyOf } from './plan.ts';
 import { type Pumping, pump, releaser } from './pump.ts';
 import { skipped, smallest } from './resume.ts';
 import { keptFrom } from './rollback.ts';
+import { closeSight, liveSight, lookAtLog, openSight, type Seen } from './sight.ts';
 
 export type SliceInput = Sealed & {
   readonly pipeline: string;
@@ -29,7 +29,7 @@ export type SliceInput = Sealed & {
 };
 
 /** How a slice ended. Stored in history: add fields, never rename. */
-export type SliceAnswer = {
+export type SliceAnswer = Sight & {
   readonly rows: Omit<RowCounts, 'loaded'>;
   /** What every destination database holds. */
   readonly position: string;
@@ -59,8 +59,6 @@ export function captureActivities(connections: Connections) {
   };
 }
 
-/** How often the source is asked for the state of its log: it may have to look at files. */
-const LOG_STATE_MS = 10_000;
 /** Passes over the log in one slice, until no table is ahead of the stream. */
 const MOST_PASSES = 4;
 
@@ -70,8 +68,7 @@ type Slice = {
   readonly counts: Counts;
   readonly altered: { ref: TableRef; change: string }[];
   readonly stop: AbortSignal;
-  /** What the source last said of its log. */
-  readonly log: { at: number; seen: LogState | null };
+  readonly seen: Seen;
 };
 
 async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
@@ -89,7 +86,7 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
     counts: { inserted: 0, updated: 0, deleted: 0, parked: 0 },
     altered: [],
     stop: AbortSignal.any([over.signal, cancellationSignal()]),
-    log: { at: 0, seen: null },
+    seen: await openSight(ends, input),
   };
   try {
     // An earlier attempt may have taken tables out and died before it could say so: this slice is there to tell.
@@ -100,7 +97,10 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
       if (pass === 'again') continue;
       // Rows that had to be read again are newer than the end of the log that this pass was for.
       const more = input.until === 'written' && pass.behind.length > 0 && passes < MOST_PASSES && !state.stop.aborted;
-      if (!more) return { ...pass, rows: state.counts, left: await lostTables(ends, input), altered: state.altered };
+      if (!more) {
+        const sight = await closeSight(ends, state.seen, input);
+        return { ...pass, ...sight, rows: state.counts, left: await lostTables(ends, input), altered: state.altered };
+      }
     }
   } finally {
     clearTimeout(timer);
@@ -201,6 +201,7 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     add(state.counts, applier.applied);
   }
   await release(applier.durable);
+  if (!state.stop.aborted) await lookAtLog(state.seen, () => source.logState(claim.slot, applier.durable));
   await at('destination', () =>
     destination.addPoint(claim, { position: applier.durable, sourceTime: applier.durableAt }),
   );
@@ -232,11 +233,8 @@ async function report(
   applier: Applier,
   completeAt: number | null,
 ): Promise<void> {
-  if (Date.now() - state.log.at > LOG_STATE_MS) {
-    state.log.at = Date.now();
-    state.log.seen = await source.logState(claim.slot, applier.durable).catch(() => null);
-  }
-  const kept = state.log.seen;
+  await lookAtLog(state.seen, () => source.logState(claim.slot, applier.durable));
+  const kept = state.seen.log?.state;
   const rows = { ...state.counts };
   add(rows, applier.applied);
   beat({
@@ -248,6 +246,7 @@ async function report(
       pending: applier.pending,
       behindBytes: kept?.bytes ?? null,
       logHoursLeft: kept?.hoursLeft ?? null,
+      ...liveSight(state.seen, rows, applier),
     },
   } satisfies StreamHeartbeat);
 }

@@ -133,7 +133,7 @@ async function begin(ends: Ends, input: BeginInput): Promise<BeginAnswer> {
         slotName(input.pipeline, scope),
         input.tables.map((table) => table.ref),
         (why) => {
-          log.info('waiting for a consistent start', { why });
+          log.info('waiting for a consistent start', { group: 'Source', why });
           beat({ waiting: why });
         },
         cancellationSignal(),

@@ -66,7 +66,14 @@ export function createApp(pipelines: Pipelines, options: AppOptions): OpenAPIHon
     const about = { method: c.req.method, path: pathname, status: c.res.status, ms, requestId: c.get('requestId') };
     // Health checks come every few seconds and say nothing when all is well.
     const level = open.includes(pathname) && c.res.status === 200 ? log.debug : log.info;
-    level('request', { ...about, ...(c.get('caller') === undefined ? {} : { caller: c.get('caller') }) });
+    const pipeline = pathname.startsWith(documented.path)
+      ? 'default'
+      : /^\/pipelines\/([a-z0-9-]+)\//.exec(pathname)?.[1];
+    const whose = {
+      ...(pipeline === undefined ? {} : { pipeline }),
+      group: c.res.status >= 500 ? 'Errors' : 'Others',
+    } as const;
+    level('request', { ...whose, ...about, ...(c.get('caller') === undefined ? {} : { caller: c.get('caller') }) });
   });
   app.use(async (c, next) => {
     if (authorize !== undefined && !open.includes(c.req.path)) {
@@ -122,7 +129,7 @@ export function createApp(pipelines: Pipelines, options: AppOptions): OpenAPIHon
   });
   app.onError((error, c) => {
     if (error instanceof Problem) return problemResponse(error);
-    log.error('request failed', { requestId: c.get('requestId'), error });
+    log.error('request failed', { group: 'Errors', requestId: c.get('requestId'), error });
     return problemResponse(
       new Problem(500, `An error of the server. Its log tells more under request ${c.get('requestId')}.`),
     );

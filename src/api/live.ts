@@ -1,6 +1,6 @@
-import { lagSeconds } from '../workflows/lag.ts';
 import type { PipelineOverview, RowCounts, Run } from '../workflows/messages.ts';
 import type { Progress } from '../workflows/progress.ts';
+import { lagSeconds } from '../workflows/sight.ts';
 import type { Pipelines } from './pipelines.ts';
 
 type LiveProgress = Pick<Progress, 'phase' | 'rows' | 'bytes' | 'tablesDone' | 'tablesFailed' | 'tablesTotal'>;

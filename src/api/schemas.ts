@@ -1,15 +1,12 @@
 /** Shapes of bodies and answers: validation and the OpenAPI document come from these. */
 import { z } from '@hono/zod-openapi';
 import { sourceCodes } from '../codes.ts';
+import { changedShape, lagSchema } from './change-schemas.ts';
 import { checkRunShape, checkTableShape } from './check-schemas.ts';
 
 const text = z.string();
 const count = z.number().int().nonnegative();
 const time = z.string().openapi({ format: 'date-time', description: 'RFC 3339, UTC' }).nullable();
-const changes = z
-  .object({ inserted: count, updated: count, deleted: count, parked: count })
-  .nullable()
-  .openapi({ description: 'Changes applied, counted as the source made them; null: not known' });
 const yesNo = z.enum(['Y', 'N'], 'must be "Y" or "N"');
 
 export const problemSchema = z
@@ -168,10 +165,8 @@ export const tablesSchema = z
         state: text,
         destination: target,
         rows: count.nullable(),
-        changes,
         lastLoadedAt: time,
-        lastChangeAt: time,
-        lastWrittenAt: time,
+        ...changedShape,
         lagSeconds: z.number().nullable(),
         parked: count.nullable(),
         rules: z.record(text, count),
@@ -214,11 +209,9 @@ export const runDetailSchema = z
         state: text,
         rows: count,
         bytes: count.nullable(),
-        changes,
         startedAt: time,
         endedAt: time,
-        lastChangeAt: time,
-        lastWrittenAt: time,
+        ...changedShape,
         error: tableError,
         ...checkTableShape,
       }),
@@ -258,14 +251,8 @@ export const statusSchema = z
     // `.nullable()` of a named schema would be described as never null.
     current: z.object({ stream: z.union([runSchema, z.null()]), load: z.union([runSchema, z.null()]) }),
     queue: z.array(text),
-    lag: z.object({
-      seconds: z.number().nullable(),
-      bytes: z.number().nullable(),
-      logHoursLeft: z.number().nullable(),
-    }),
-    lastChangeAt: time,
-    lastWrittenAt: time,
-    changes,
+    lag: lagSchema,
+    ...changedShape,
     position: text.nullable(),
     tables: z.record(text, count),
   })

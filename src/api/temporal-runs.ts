@@ -2,7 +2,8 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { Operation, Run, RunState } from '../workflows/messages.ts';
 import { queries, runWorkflowId } from '../workflows/messages.ts';
-import { type LoadHeartbeat, type Progress, type StreamHeartbeat, sightOf } from '../workflows/progress.ts';
+import type { LoadHeartbeat, Progress, StreamHeartbeat } from '../workflows/progress.ts';
+import { sightOf } from '../workflows/sight.ts';
 import type { Link } from './temporal-link.ts';
 
 const operations: readonly Operation[] = ['full', 'syncnew', 'syncstruct', 'delta', 'rollback', 'validate'];

@@ -8,7 +8,7 @@ import { nameOf } from './labels.ts';
 import { ends, giveUp, show } from './load.ts';
 import type { LoadState } from './load-state.ts';
 import { notice, tell } from './notices.ts';
-import { sightOf } from './progress.ts';
+import { sightOf } from './sight.ts';
 
 /** Longer than any log takes to be read. */
 const CATCH_UP_SECONDS = 30 * 86_400;

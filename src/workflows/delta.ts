@@ -6,7 +6,8 @@ import { type DeltaInput, type DeltaResult, type FailedTable, type StreamTotals,
 import { nameOf, streamDetails } from './labels.ts';
 import { queries } from './messages.ts';
 import { notice, runError, tell } from './notices.ts';
-import { type Progress, type Sight, sightOf } from './progress.ts';
+import type { Progress, Sight } from './progress.ts';
+import { sightOf } from './sight.ts';
 
 /** A continuous delta tells its pipeline how it stands at least so often. */
 const SLICE_SECONDS = 300;

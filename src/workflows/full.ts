@@ -8,7 +8,8 @@ import { ends, giveUp, load, show } from './load.ts';
 import { type LoadState, newLoad, progressOf } from './load-state.ts';
 import { queries } from './messages.ts';
 import { notice, runError, tell } from './notices.ts';
-import { type Progress, sightOf } from './progress.ts';
+import type { Progress } from './progress.ts';
+import { sightOf } from './sight.ts';
 
 /** Tables that one activity puts in place: a cancel of the worker then has to repeat only these. */
 const PROMOTE_TABLES = 100;

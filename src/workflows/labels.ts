@@ -2,10 +2,10 @@
 
 import type { TableRef } from '../drivers/model.ts';
 import type { StreamTotals } from './children.ts';
-import { heldUpTo } from './lag.ts';
 import type { Operation, RowCounts } from './messages.ts';
 import type { Portion } from './portions.ts';
 import type { Progress, Sight } from './progress.ts';
+import { heldUpTo } from './sight.ts';
 
 /** Cuts a text to what the server takes as a summary (200 bytes), at a character's border. */
 export function clip(text: string, bytes = 190): string {

@@ -6,6 +6,7 @@
 import type { RollbackTarget } from '../activities/rollback.ts';
 import type { RunTable, TableRecord, TableState } from '../drivers/destination.ts';
 import type { TableError, TableOptions, TableRef } from '../drivers/model.ts';
+import type { Sight } from './progress.ts';
 
 /** Task queues (DESIGN.md §4): workflows and quick activities · capture · bulk loads. */
 export const queues = { ingest: 'ingest', stream: 'ingest-stream', bulk: 'ingest-bulk' } as const;

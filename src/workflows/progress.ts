@@ -38,21 +38,6 @@ export type Sight = {
   /** Tables that the run has changed most, at most 20. */
   readonly tables?: readonly (TableRef & Changes)[];
 };
-/** Only what belongs to it, and only what is known. */
-export function sightOf({ total, applied, clockOffset, log, tables }: Sight): Sight {
-  return {
-    ...(total ? { total } : {}),
-    ...(applied ? { applied } : {}),
-    ...(clockOffset === undefined ? {} : { clockOffset }),
-    ...(log === undefined ? {} : { log }),
-    ...(tables ? { tables } : {}),
-  };
-}
-/** What a pipeline remembers of it: not what belongs to one run. */
-export function lasting(sight: Sight): Omit<Sight, 'total' | 'tables'> {
-  const { total: _total, tables: _tables, ...rest } = sightOf(sight);
-  return rest;
-}
 /** `behindBytes`, `logHoursLeft`: of the source's log, as far as it is known just now. */
 export type StreamProgress = StreamTotals & {
   readonly behindBytes?: number | null;

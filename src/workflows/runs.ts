@@ -5,6 +5,7 @@ import { label, nameOf } from './labels.ts';
 import type { Run, SelectedTable, Side } from './messages.ts';
 import { request } from './requests.ts';
 import { isContinuous, laneOf, tickAfter } from './schedule.ts';
+import { lasting } from './sight.ts';
 import { addEvent, keepRun, type PipelineState, selectedTables } from './state.ts';
 
 /** Takes a run from the queue, or one that the scheduler wants, into its lane. */
@@ -81,6 +82,7 @@ export function deltaInput(state: PipelineState, run: Run): DeltaInput {
 export function end(state: PipelineState, run: Run, input: FullInput, result: FullResult, now: number): PipelineState {
   const ended = endedRun(run, result, now, {
     ...run.rows,
+    ...result.sight?.total,
     loaded: result.rows,
   });
   const succeeded = result.state === 'succeeded';
@@ -130,6 +132,7 @@ function followed(state: PipelineState, run: Run, result: FullResult, now: numbe
     position: result.position,
     streamedAt: result.at ?? null,
     completeAt: result.completeAt ?? null,
+    sight: { ...state.sight, log: null, ...lasting(result.sight ?? {}) },
     main: result.follows ? { scope: result.scope, databases } : null,
     nextDue: tickAfter({ ...state, failures: 0 }, now),
   };

@@ -4,10 +4,11 @@ import type { TableRef } from '../drivers/model.ts';
 import type { DeltaInput, DeltaResult, NoteStream } from './children.ts';
 import { nameOf } from './labels.ts';
 import type { Run } from './messages.ts';
-import { lasting, type Sight } from './progress.ts';
+import type { Sight } from './progress.ts';
 import { request } from './requests.ts';
 import { connected, deltaInput, endEvent, endedRun } from './runs.ts';
 import { queueBehind, tickAfter } from './schedule.ts';
+import { lasting } from './sight.ts';
 import { addEvent, keepRun, type PipelineState } from './state.ts';
 
 /** Tables that the log names when many are lost at once. */

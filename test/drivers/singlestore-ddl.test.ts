@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Column, ColumnType, Table } from '../../src/drivers/model.ts';
-import { CONTROL, controlDdl } from '../../src/drivers/singlestore/control.ts';
+import { controlDdl } from '../../src/drivers/singlestore/control.ts';
+import { CONTROL } from '../../src/drivers/singlestore/control-tables.ts';
 import { tableDdl } from '../../src/drivers/singlestore/ddl.ts';
 import { dialectOf } from '../../src/drivers/singlestore/dialect.ts';
 import { lint } from '../fakes/singlestore/rules.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { heldUpTo, type Known, lagSeconds } from '../../src/workflows/lag.ts';
+import { heldUpTo, type Known, lagSeconds } from '../../src/workflows/sight.ts';
 
 const NOW = Date.UTC(2026, 5, 1, 12);
 const HOUR = 3_600_000;

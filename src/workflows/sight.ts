@@ -1,4 +1,6 @@
-/** How far a copy is behind its source. Pure; shared by workflows and the API. Times in ms. */
+import type { Sight } from './progress.ts';
+
+/** What is known of a stream, and how far a copy is behind its source by that. Pure; shared by workflows and the API. Times in ms. */
 
 /** `at` is a time of the source's clock, all others of the worker's; `clockOffset`: the source's minus the worker's. */
 export type Known = {
@@ -28,4 +30,21 @@ export function heldUpTo({ completeAt, at, writtenAt, clockOffset }: Known): num
 export function lagSeconds(known: Known, now: number): number | null {
   const held = heldUpTo(known);
   return held === null ? null : Math.max(0, Math.round((now - held) / 100) / 10);
+}
+
+/** Only what belongs to it, and only what is known. */
+export function sightOf({ total, applied, clockOffset, log, tables }: Sight): Sight {
+  return {
+    ...(total ? { total } : {}),
+    ...(applied ? { applied } : {}),
+    ...(clockOffset === undefined ? {} : { clockOffset }),
+    ...(log === undefined ? {} : { log }),
+    ...(tables ? { tables } : {}),
+  };
+}
+
+/** What a pipeline remembers of it: not what belongs to one run. */
+export function lasting(sight: Sight): Omit<Sight, 'total' | 'tables'> {
+  const { total: _total, tables: _tables, ...rest } = sightOf(sight);
+  return rest;
 }
