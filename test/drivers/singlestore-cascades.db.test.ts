@@ -1,7 +1,9 @@
+import mysql from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ApplyRequest } from '../../src/drivers/apply.ts';
+import type { LogEvent } from '../../src/drivers/changes.ts';
 import type { Destination } from '../../src/drivers/destination.ts';
-import type { Table } from '../../src/drivers/model.ts';
+import type { Table, TableOptions } from '../../src/drivers/model.ts';
+import type { Observe } from '../../src/drivers/singlestore/connection.ts';
 import type { Start } from '../../src/drivers/source.ts';
 import { seeded } from '../fakes/change-log.ts';
 import { held } from './apply-fixture.ts';
@@ -72,7 +74,7 @@ function statement(random: () => number): string {
 }
 
 /** Runs a statement; an answer that a key or another writer refuses is none. 1062, 1451, 1452, 1761, 1762, 1213, 1205. */
-async function tryIt(ground: Playground, text: string): Promise<void> {
+async function tryIt(ground: Pick<Playground, 'sql'>, text: string): Promise<void> {
   try {
     await ground.sql(text);
   } catch (error) {
@@ -80,7 +82,7 @@ async function tryIt(ground: Playground, text: string): Promise<void> {
   }
 }
 
-async function transactions(ground: Playground, random: () => number, count: number): Promise<void> {
+async function transactions(ground: Pick<Playground, 'sql'>, random: () => number, count: number): Promise<void> {
   for (let i = 0; i < count; i++) {
     await ground.sql('begin');
     for (let n = Math.floor(random() * 6); n >= 0; n--) await tryIt(ground, statement(random));
@@ -93,11 +95,21 @@ async function begin(
   ground: Playground,
   place: Place,
   destination: Destination,
-  { history = false, between = async () => {} }: { history?: boolean; between?: () => Promise<void> } = {},
+  {
+    names = NAMES,
+    history = false,
+    options = {},
+    between = async () => {},
+  }: {
+    names?: readonly string[];
+    history?: boolean;
+    options?: TableOptions;
+    between?: (after: string) => Promise<void>;
+  } = {},
 ) {
   const source = await ground.open({ cascade: 'reload' });
   const tables: Table[] = [];
-  for (const name of NAMES) tables.push(await describeOne(source, ground.database, name));
+  for (const name of names) tables.push(await describeOne(source, ground.database, name, options));
   const database = place.database();
   const refs = tables.map((table) => table.ref);
   const start: Start = await source.begin('p', 's', refs, () => {}, never());
@@ -111,7 +123,7 @@ async function begin(
     const target = { database, table, replace: false };
     await destination.loadChunk(target, claim, source.read(table, undefined, '{}', never()), () => {}, never());
     // Each table is read at another time.
-    await between();
+    await between(table.ref.name);
     await destination.seal(database, made.id, made.load, await source.written());
   }
   return { source, tables, database, start };
@@ -119,28 +131,46 @@ async function begin(
 
 type Following = Awaited<ReturnType<typeof begin>>;
 
-/** Follows up to the log's end, as often as rows had to be read again; `most`: pieces that are written at once. */
-async function follow({ source, start, database }: Following, by: Destination, more: Partial<ApplyRequest> = {}) {
+/** Events by transaction. */
+function bySingle(events: readonly LogEvent[]): LogEvent[][] {
+  const parts: LogEvent[][] = [[]];
+  for (const event of events) {
+    parts.at(-1)?.push(event);
+    if (event.kind === 'commit') parts.push([]);
+  }
+  return parts;
+}
+
+/** Follows up to the log's end, as often as rows had to be read again; `single`: each transaction is written on its own. */
+async function follow({ source, start, database }: Following, by: Destination, single = false) {
   for (let passes = 0; ; passes++) {
-    const claim = await by.claimScope([database], 'p', 1, 1);
-    const followed = await by.followed([database], 'p', 1);
-    const tables = followed.map(({ table, followFrom }) => ({ table, skip: followFrom ? [followFrom] : [] }));
-    const position = claim.databases[0]?.position as Start['position'];
-    await using capture = await openAt(source, tables, { ...start, position });
-    await using applier = await by.apply({
-      claim,
-      tables: followed,
-      capture,
-      reached: (a, b) => source.reached(a, b),
-      written: () => source.written(),
-      signal: never(),
-      ...more,
-    });
-    for await (const piece of capture.events()) await applier.take(piece);
-    await applier.flush();
-    if (applier.caughtUp.size === followed.length) return passes;
+    if (await step({ source, start, database } as Following, by, single)) return passes;
     expect(passes).toBeLessThan(8);
   }
+}
+
+/** Once up to the log's end; whether no copy is newer than the stream afterwards. */
+async function step({ source, start, database }: Following, by: Destination, single = false): Promise<boolean> {
+  const claim = await by.claimScope([database], 'p', 1, 1);
+  const followed = await by.followed([database], 'p', 1);
+  const tables = followed.map(({ table, followFrom }) => ({ table, skip: followFrom ? [followFrom] : [] }));
+  const position = claim.databases[0]?.position as Start['position'];
+  await using capture = await openAt(source, tables, { ...start, position });
+  await using applier = await by.apply({
+    claim,
+    tables: followed,
+    capture,
+    reached: (a, b) => source.reached(a, b),
+    written: () => source.written(),
+    signal: never(),
+  });
+  for await (const piece of capture.events())
+    for (const part of single ? bySingle(piece) : [piece]) {
+      await applier.take(part);
+      if (single) await applier.flush();
+    }
+  await applier.flush();
+  return applier.caughtUp.size === followed.length;
 }
 
 async function promote({ tables, database }: Following, by: Destination): Promise<void> {
@@ -148,6 +178,22 @@ async function promote({ tables, database }: Following, by: Destination): Promis
   await by.journal(database, 1, followed);
   for (const one of followed) await by.promote(database, 1, 1, one.id, one.load);
   expect(followed).toHaveLength(tables.length);
+}
+
+/** One version of each key counts at most, and none begins before the one before it has ended. */
+async function expectVersions(place: Place, { database }: Following, { ref, key }: Table): Promise<void> {
+  const [keys, on] = [
+    key.map((one) => `\`${one}\``).join(', '),
+    key.map((one) => `a.\`${one}\` = b.\`${one}\``).join(' and '),
+  ];
+  const at = `\`${database}\`.\`${ref.name}\``;
+  const wrong = await place.query(
+    `select ${keys} from ${at} group by ${keys} having sum(_is_current) > 1 or sum(_valid_to is null) <> sum(_is_current)`,
+  );
+  const overlapping = await place.query(
+    `select 1 as n from ${at} as a join ${at} as b on ${on} and (a._ordinal < b._ordinal or (a._ordinal = b._ordinal and a._event < b._event)) where a._valid_to is null or a._ordinal_to > b._ordinal`,
+  );
+  expect({ table: ref.name, wrong, overlapping }).toEqual({ table: ref.name, wrong: [], overlapping: [] });
 }
 
 /** What both sides hold, by table. */
@@ -217,5 +263,169 @@ for (const server of ['mariadb', 'mysql9'] as const)
             await expectSame(place, following, `seed ${seed}, round ${round}`);
           }
         }
+      });
+
+      test('so does each transaction written on its own, and copies that keep versions', async () => {
+        for (const history of [false, true]) {
+          const random = seeded(history ? 4 : 5);
+          await using ground = await playground(server);
+          await arrange(ground, random);
+          const following = await begin(ground, place, destination, { history });
+          await using _ = following.source;
+          await follow(following, destination);
+          await promote(following, destination);
+          const where = history ? ' where _is_current = 1' : '';
+          for (let round = 1; round <= 3; round++) {
+            await transactions(ground, random, 15);
+            await follow(following, destination, round < 3);
+            await expectSame(place, following, `history ${history}, round ${round}`, where);
+          }
+          if (history) for (const table of following.tables) await expectVersions(place, following, table);
+        }
+      });
+
+      if (server === 'mysql9') return;
+
+      test('a row whose parent was gone when the table above was read is found when the copies are equal to one moment', async () => {
+        await using ground = await playground(server);
+        await arrange(ground, () => 0.999);
+        for (const name of ['leaf', 'middle', 'root']) await ground.sql(`delete from ${name}`);
+        await ground.sql("insert into root values (1, 1, 'a'), (2, 2, 'b')");
+        await ground.sql("insert into middle values (1, 1, null, 'a'), (2, 2, 1, 'b')");
+        await ground.sql("insert into leaf values (1, 'x', 1, 'a'), (2, 'y', 2, 'b')");
+        // A row that no check has seen is what it is, and asked for once only.
+        await ground.sql('set foreign_key_checks = 0');
+        await ground.sql("insert into leaf values (3, 'z', 99, 'c')");
+        await ground.sql('set foreign_key_checks = 1');
+        const following = await begin(ground, place, destination, {
+          names: ['leaf', 'middle', 'root'],
+          between: async (after) => {
+            if (after === 'leaf') await ground.sql('delete from root where id = 1');
+          },
+        });
+        await using _ = following.source;
+        expect(await follow(following, destination)).toBe(1);
+        await promote(following, destination);
+        await expectSame(place, following, 'after the load');
+        expect((await sides(place, following)).found['leaf']).toHaveLength(2);
+        expect(await follow(following, destination)).toBe(0);
+      });
+
+      test('a transaction that is written in parts', async () => {
+        await using ground = await playground(server);
+        await arrange(ground, seeded(8));
+        await ground.sql('create table big (id int primary key, v int)');
+        await ground.sql('insert into big select seq, 0 from seq_1_to_30000');
+        const following = await begin(ground, place, destination, { names: [...NAMES, 'big'] });
+        await using _ = following.source;
+        await follow(following, destination);
+        await promote(following, destination);
+        for (const rest of ['delete from big', 'update big set v = 9']) {
+          await ground.sql('delete from root');
+          await ground.sql("insert into root values (1, 1, 'a'), (2, 2, 'b')");
+          await ground.sql("replace into middle values (1, 1, null, 'a'), (2, 2, null, 'b')");
+          await ground.sql('begin');
+          await ground.sql("replace into leaf values (1, 'a', 1, 'first'), (2, 'b', 2, 'first')");
+          await ground.sql('update big set v = v + 1');
+          await ground.sql('delete from root where id = 1');
+          await ground.sql('update big set v = v + 1');
+          await ground.sql("insert into root values (1, 1, 'again')");
+          await ground.sql("replace into middle values (1, 2, null, 'again')");
+          await ground.sql("replace into leaf values (1, 'c', 1, 'second')");
+          await ground.sql(rest);
+          await ground.sql('update root set id = 7 where id = 2');
+          await ground.sql('commit');
+          await follow(following, destination);
+          await expectSame(place, following, rest);
+        }
+      });
+
+      test('after a cut at any statement the next attempt finds all of them', async () => {
+        const random = seeded(9);
+        await using ground = await playground(server);
+        await arrange(ground, random);
+        const following = await begin(ground, place, destination);
+        await using _ = following.source;
+        await follow(following, destination);
+        await promote(following, destination);
+        let cuts = 0;
+        for (let n = 1; n <= 70; n += 2) {
+          await transactions(ground, random, 4);
+          let statements = 0;
+          let dead = false;
+          const observe: Observe = (_sql, when) => {
+            if (!dead && when === 'before') dead = ++statements >= n;
+            if (dead) throw new Error('The process died.');
+          };
+          const dying = await place.open(observe);
+          const outcome = await follow(following, dying).then(
+            () => 'ended',
+            () => 'died',
+          );
+          await dying[Symbol.asyncDispose]();
+          expect(outcome).toBe(dead ? 'died' : 'ended');
+          if (dead) cuts++;
+          await follow(following, destination);
+          await expectSame(place, following, `cut at ${n}`);
+        }
+        expect(cuts).toBeGreaterThan(15);
+      });
+
+      test('writers who go on while rows are read again', async () => {
+        await using ground = await playground(server);
+        await arrange(ground, seeded(10));
+        const { host, port, uid, pwd, db } = ground.params() as Record<string, string>;
+        let over = false;
+        const work = [11, 12, 13].map(async (seed) => {
+          const to = { host, port: Number(port), user: uid, password: pwd, database: db, charset: 'utf8mb4' };
+          const connection = await mysql.createConnection(to as never);
+          const sql = async (text: string) => (await connection.query(text))[0] as unknown as unknown[][];
+          await sql('set innodb_lock_wait_timeout = 1');
+          const random = seeded(seed);
+          while (!over) await transactions({ sql }, random, 1);
+          await connection.end();
+        });
+        try {
+          const following = await begin(ground, place, destination);
+          await using _ = following.source;
+          await step(following, destination);
+          await promote(following, destination);
+          for (let i = 0; i < 5; i++) await step(following, destination);
+          over = true;
+          await Promise.all(work);
+          await follow(following, destination);
+          await expectSame(place, following, 'after the last writer');
+        } finally {
+          over = true;
+          await Promise.allSettled(work);
+        }
+      });
+
+      test('a row that the destination refuses when it is read again becomes a letter, and comes back', async () => {
+        await using ground = await playground(server);
+        await ground.sql(`create table root (${TABLES['root']})`);
+        await ground.sql(`create table middle (${TABLES['middle']})`);
+        await ground.sql(`create table leaf (${TABLES['leaf']})`);
+        await ground.sql("insert into root values (1, 1, 'a'), (2, 2, 'b')");
+        await ground.sql("insert into middle values (1, 2, 1, 'a'), (2, 2, 2, 'b')");
+        await ground.sql("insert into leaf values (1, 'x', 1, 'a'), (2, 'y', 2, 'b')");
+        const names = ['root', 'middle', 'leaf'];
+        const following = await begin(ground, place, destination, { names, options: { types: { v: 'VARCHAR(3)' } } });
+        await using _ = following.source;
+        await follow(following, destination);
+        await promote(following, destination);
+        // Written on its own, the first one already sees what the second one does.
+        await ground.sql('delete from root where id = 1');
+        await ground.sql("update middle set v = 'too long for it' where id = 1");
+        await follow(following, destination, true);
+        const letters = () => place.query(`select key_text from \`${following.database}\`._flow_dead_letters`);
+        expect(await letters()).toEqual([{ key_text: '1' }]);
+        const { found, wanted } = await sides(place, following);
+        expect(found['middle']).toEqual(wanted['middle']?.slice(1));
+        // The refused row leads on to its own children.
+        await ground.sql('delete from root where id = 2');
+        await follow(following, destination, true);
+        expect(await letters()).toEqual([]);
+        await expectSame(place, following, 'after the deletes');
       });
     });

@@ -86,6 +86,36 @@ describe('fold', () => {
     }
   });
 
+  test.each([false, true])(
+    'where no two rows share a key, whole rows are never read again (parts of rows: %s)',
+    (partial) => {
+      const kinds = [{ immediate: true }];
+      let asked = 0;
+      for (let seed = 1; seed <= 300; seed++) {
+        const random = seeded(seed);
+        const log = changeLog([TABLE]);
+        const rows = new Map<string, Cells>();
+        const most = 1 + Math.floor(random() * 12);
+        randomTransactions(log, random, 60, randomRow, { truncates: 0.01, most, deferrable: false, partial });
+        const again: string[] = [];
+        let batch = newBatch(1, { tables: new Set(), most: 0, kinds });
+        for (const event of log.events('0' as never)) {
+          foldEvent(batch, event);
+          if (event.kind === 'commit') endOfTransaction(batch, 0);
+          if (random() > 0.05) continue;
+          const fold = batch.folds[0];
+          if (fold) write(rows, fold, log, again);
+          batch = newBatch(1, batch.versions, batch);
+        }
+        const fold = batch.folds[0];
+        if (fold) write(rows, fold, log, again);
+        expect([...rows].sort(), `seed ${seed}`).toEqual([...(log.contents[0] as Map<string, Cells>)].sort());
+        asked += again.length;
+      }
+      expect(asked === 0).toBe(!partial);
+    },
+  );
+
   const row = (text: string, missing: readonly number[] | null = null): Row => {
     const data = Buffer.from(`before\n${text}\nafter`);
     return { data, from: 7, to: 8 + text.length, missing };

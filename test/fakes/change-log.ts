@@ -146,13 +146,16 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** Random transactions over all tables: inserts, updates whole and in part, key changes and swaps, deletes, truncates, deletes with inserts. */
+/**
+ * Random transactions over all tables: inserts, updates whole and (if `partial`) in part, key changes and swaps, deletes, truncates, deletes with inserts.
+ * `deferrable`: two rows may share a key until their transaction ends.
+ */
 export function randomTransactions(
   log: ChangeLog,
   random: () => number,
   count: number,
   cellsFor: (table: number, random: () => number) => Cells,
-  { truncates = 0.01, most = 8 } = {},
+  { truncates = 0.01, most = 8, deferrable = true, partial = true } = {},
 ): void {
   const pick = <T>(list: readonly T[]) => list[Math.floor(random() * list.length)] as T;
   for (let t = 0; t < count; t++) {
@@ -176,10 +179,10 @@ export function randomTransactions(
         const isKey = (i: number) => key.includes((columns[i] as { name: string }).name);
         const moves = chance > 0.85;
         const after = cells.map((cell, i) => (isKey(i) && !moves ? (before[i] as string) : cell));
-        const unknown = columns.flatMap((_, i) => (!isKey(i) && random() < 0.3 && chance > 0.65 ? [i] : []));
+        const unknown = columns.flatMap((_, i) => (!isKey(i) && random() < 0.3 && chance > 0.65 && partial ? [i] : []));
         const full = after.map((cell, i) => (unknown.includes(i) ? (before[i] as string) : cell));
         const next = log.keyOf(table, full);
-        if (next !== old && rows.has(next)) swap(log, table, old, next, random);
+        if (next !== old && rows.has(next)) swap(log, table, old, next, () => (deferrable ? random() : 0));
         else log.update(table, old, full, unknown);
         // The same key again in the same transaction.
         if (chance > 0.97) {

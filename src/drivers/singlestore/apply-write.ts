@@ -150,9 +150,10 @@ async function unloggedOf(
   work: readonly Part['folds'][number][],
   again: ReadonlyMap<number, Again>,
   fenced: boolean,
-  { links, writings, signal, pool, versions }: Means,
+  means: Means,
 ) {
-  const found = await findUnlogged(to, links, writings, work, again, signal);
+  const { writings, pool, versions } = means;
+  const found = await findUnlogged(to, work, again, means);
   const transaction = Math.max(part.end?.transactions ?? 0, 1) - 1;
   const below = [...found].map(([index, keys]) => {
     const how = { large: fenced || part.end === null, versions: versions.has(index), transaction, event: part.events };

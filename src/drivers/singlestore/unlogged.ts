@@ -1,8 +1,8 @@
-import type { Capture } from '../changes.ts';
 import type { Table } from '../model.ts';
 import type { Applied } from './apply-database.ts';
 import { keyLines } from './apply-lines.ts';
 import { load } from './apply-load.ts';
+import type { Means } from './apply-write.ts';
 import { rows, run, type Session } from './connection.ts';
 import { now } from './control.ts';
 import { newFold, type TableFold } from './fold.ts';
@@ -59,11 +59,9 @@ export async function noteUnseen(
 /** After a part is written: what is to be read again because of keys that rows have left, by table; `again`: what is read again anyway. */
 export async function findUnlogged(
   to: Applied,
-  links: Links,
-  writings: readonly Writing[],
   work: readonly Work[],
   again: ReadonlyMap<number, { readonly keys: readonly string[] }>,
-  signal: AbortSignal,
+  { links, writings, capture, signal }: Pick<Means, 'links' | 'writings' | 'capture' | 'signal'>,
 ): Promise<ReadonlyMap<number, ReadonlySet<string>>> {
   const found = new Map<number, Set<string>>();
   const passed = new Set<string>();
@@ -101,6 +99,13 @@ export async function findUnlogged(
       await run(to.session, writing.emptyStage);
     }
     open = next;
+  }
+  // A letter whose row went with its parent goes, too.
+  for (const [index, keys] of found) {
+    const known = [...(to.letters.known.get(index) ?? [])].filter((key) => !keys.has(key));
+    if (known.length === 0) continue;
+    const there = new Set(await referring(capture, index, (writings[index] as Writing).followed.table, [], known));
+    for (const key of known) if (!there.has(key)) keys.add(key);
   }
   for (const [index, { keys }] of again) for (const key of keys) found.get(index)?.delete(key);
   for (const [index, keys] of found) if (keys.size === 0) found.delete(index);
@@ -141,7 +146,7 @@ export async function findOrphans(
   links: Links,
   writings: readonly Writing[],
   index: number,
-  capture: Capture,
+  capture: Means['capture'],
 ): Promise<number> {
   const { followed } = writings[index] as Writing;
   const stale = new Set<string>();
@@ -163,9 +168,9 @@ export async function findOrphans(
   return stale.size;
 }
 
-/** Those of the keys whose rows are at the source with no NULL in the columns. */
+/** Those of the keys whose rows are at the source, with no NULL in the columns. */
 async function referring(
-  capture: Capture,
+  capture: Means['capture'],
   index: number,
   { columns, key }: Table,
   names: readonly string[],
