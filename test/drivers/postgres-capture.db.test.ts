@@ -336,6 +336,23 @@ describe.each(postgresServers())('changes of %s', (server) => {
     }
   });
 
+  test('messages in the log, of transactions and outside of them, are neither rows nor reasons to lose some', async () => {
+    const { scope, sql } = await followed('create table %t (id int primary key)');
+    const says = (text: string, transactional: boolean) =>
+      `select pg_logical_emit_message(${transactional}, 'heartbeat', '${text}')`;
+    await sql(says('alone', true));
+    await sql(
+      `begin; ${says('first', true)}; insert into %t values (1); ${says('outside', false)}; ${says('last', true)}; commit`,
+    );
+    await sql(says('before nothing', false));
+    await sql('insert into %t values (2)');
+    const events = await drain(source, scope.request());
+    expect(changesOf(events).map((change) => change.line)).toEqual(['1\n', '2\n']);
+    const [first] = events.flatMap((event) => (event.kind === 'commit' ? [event.position] : []));
+    const rest = await drain(source, scope.request({ from: first as Position }));
+    expect(changesOf(rest).map((change) => change.line)).toEqual(['2\n']);
+  });
+
   test('aborting ends the events with its reason, and the slot is free; what was delivered can still be read again', async () => {
     const { scope, sql } = await followed('create table %t (id int primary key)');
     await sql('insert into %t values (1)');

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import type { LogEvent } from '../../../src/drivers/changes.ts';
 import type { Table } from '../../../src/drivers/model.ts';
 import { type Charsets, readCharsets } from '../../../src/drivers/mysql/charsets.ts';
@@ -122,6 +122,46 @@ describe.each(['mysql9', 'mariadb'] as const)('damage in the log of %s', (server
         const got = await outcome(recorded.with(i, event.subarray(0, length)));
         expect((got as Error).message, `event ${i} cut to ${length}`).toMatch(NAMED);
       }
+    }
+  });
+
+  test.each([
+    [26, 'PositionLost', 'INCIDENT: the source says that changes are missing'],
+    [39, 'UnsupportedValue', 'partial JSON'],
+    [20, 'Error', 'rows as MySQL 5.1 wrote them before its release'],
+    [172, 'Error', 'a kind that newer servers may bring'],
+  ])('an event of number %i is %s: %s', async (number, name) => {
+    const at = recorded.findLastIndex((event) => event[4] === 31 || event[4] === 24);
+    expect(at).toBeGreaterThan(0);
+    const event = Buffer.from(recorded[at] as Buffer);
+    event[4] = number;
+    event.writeUInt32LE(crc32(event.subarray(0, -4)), event.length - 4);
+    const got = await outcome(recorded.with(at, event));
+    expect(got).toMatchObject({ name, message: expect.stringMatching(/INCIDENT|partial JSON|unknown number/) });
+  });
+
+  test('a connection that says nothing for longer than any heartbeat takes counts as dead', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
+    const silent = await connect(mysqlOptions(ground.params()), never());
+    try {
+      const end = decodePosition(await source.written());
+      const place = { file: end?.file ?? '', offset: end?.offset ?? 4 };
+      const stream = await openLogStream(silent, { place }, false);
+      const waiting = (async () => {
+        for (;;) {
+          while (stream.next());
+          await stream.wait();
+          vi.advanceTimersByTime(10_000);
+        }
+      })();
+      const ended = expect(waiting).rejects.toThrow('has said nothing for 20 s');
+      // Heartbeats come once a second and each begins the wait anew: half of the time is no silence yet.
+      await new Promise((resolve) => setTimeout(resolve, 2_500));
+      vi.advanceTimersByTime(26_000);
+      await ended;
+    } finally {
+      vi.useRealTimers();
+      silent.destroy();
     }
   });
 
