@@ -6,6 +6,7 @@ import { measureControl } from './control.ts';
 import { measureDeltas } from './deltas.ts';
 import { measureCell, measureSmallTables } from './extremes.ts';
 import { goalsOf } from './goals.ts';
+import { measureIdle } from './idle.ts';
 import { type Bench, measureLoad, sourceNames } from './load.ts';
 import { loadAverage, residentMb } from './meter.ts';
 import { type Part, parts, readOptions } from './options.ts';
@@ -48,6 +49,7 @@ const work: Readonly<Record<Part, (bench: Bench) => Promise<Measured>>> = {
     ];
     return { series: found.flatMap((one) => one.series), figures: found.flatMap((one) => one.figures) };
   },
+  idle: async (bench) => ({ series: [], figures: await measureIdle(bench) }),
   control: async (bench) => ({ series: [], figures: await measureControl(bench.product) }),
 };
 

@@ -62,13 +62,13 @@ function line({ name, samples, pipes, idleMb }: Series): string[] {
     `${median(walls).toFixed(2)} (${Math.min(...walls).toFixed(2)}–${Math.max(...walls).toFixed(2)})`,
     thousands(median(samples.map((sample) => sample.rows / sample.wall))),
     pipes ? speed(samples, pipes).toFixed(2) : '–',
-    tool.toFixed(2),
+    hundredths(tool),
     thousands(median(samples.map((sample) => sample.rows / sample.tool))),
     of('api').toFixed(2),
     of('temporal').toFixed(2),
     of('source').toFixed(2),
     of('destination').toFixed(2),
-    pipes ? cost(samples, pipes).toFixed(2) : '–',
+    pipes ? hundredths(cost(samples, pipes)) : '–',
     idleMb === undefined ? peak.toFixed(0) : `${peak.toFixed(0)} (+${(peak - idleMb).toFixed(0)})`,
     'equal',
   ];
@@ -83,6 +83,11 @@ export function speed(samples: readonly Sample[], pipes: readonly Sample[]): num
 export function cost(samples: readonly Sample[], pipes: readonly Sample[]): number {
   const all = (sample: Sample) => sample.tool + sample.source + sample.destination;
   return median(samples.map((sample, round) => all(sample) / all(pipes[round] as Sample)));
+}
+
+/** With two digits; – for what could not be measured. */
+function hundredths(value: number): string {
+  return Number.isFinite(value) ? value.toFixed(2) : '–';
 }
 
 function thousands(value: number): string {

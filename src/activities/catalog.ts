@@ -16,6 +16,9 @@ import type {
 import { at, type Connections } from './connections.ts';
 import { sourceName } from './names.ts';
 
+/** Tables that a report holds at most: about a megabyte, half of what Temporal carries. */
+const REPORT_PAGE = 2_000;
+
 /** Connection tests, listings and reports: what the API asks of a worker, because the worker's network place is what counts. */
 export function catalogActivities(connections: Connections) {
   return {
@@ -68,7 +71,10 @@ export function catalogActivities(connections: Connections) {
             if (run === undefined) tables.push(...(await destination.tables(database, pipeline)));
             else runTables.push(...(await destination.runTables(database, pipeline, run)));
           }
-          return { tables, runTables };
+          const from = (input.page ?? 0) * REPORT_PAGE;
+          const page = <T>(list: readonly T[]) => list.slice(from, from + REPORT_PAGE);
+          const more = Math.max(tables.length, runTables.length) > from + REPORT_PAGE;
+          return { tables: page(tables), runTables: page(runTables), more };
         }),
       );
     },

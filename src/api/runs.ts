@@ -5,6 +5,7 @@ import type { Progress } from '../workflows/progress.ts';
 import { destinationsOf } from './destinations.ts';
 import { countsOf, liveProgress, liveRun } from './live.ts';
 import { Problem } from './problem.ts';
+import { readReport } from './report.ts';
 import { type Ctx, lastSegments } from './request.ts';
 import { type Deps, json, type Route } from './route.ts';
 import { runDetailSchema, runsSchema } from './schemas.ts';
@@ -70,7 +71,7 @@ async function report(
   if (databases.length === 0) return [];
   try {
     const input = { pipeline: config.name, destination: config.destination.params, databases, run };
-    return (await pipelines.report(config.name, input)).runTables;
+    return (await readReport(pipelines, config.name, input)).runTables;
   } catch (error) {
     if (error instanceof Problem) return [];
     throw error;

@@ -4,6 +4,7 @@ import type { ProgressTable } from '../workflows/progress.ts';
 import { destinationsOf, targetOf } from './destinations.ts';
 import { countsOf, lagOf, lastChange, liveProgress, liveRun, withProgress } from './live.ts';
 import { Problem } from './problem.ts';
+import { readReport } from './report.ts';
 import type { Ctx } from './request.ts';
 import { type Deps, json, type Route } from './route.ts';
 import { statusSchema, tablesSchema } from './schemas.ts';
@@ -117,7 +118,7 @@ async function records(
   const databases = destinationsOf(config, selected);
   if (databases.length === 0) return { tables: new Map<string, TableRecord>(), unavailable: null };
   try {
-    const report = await pipelines.report(config.name, {
+    const report = await readReport(pipelines, config.name, {
       pipeline: config.name,
       destination: config.destination.params,
       databases,

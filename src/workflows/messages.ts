@@ -286,8 +286,15 @@ export type ReportInput = {
   readonly destination: SealedParams;
   readonly databases: readonly string[];
   readonly run?: number;
+  /** Counted from 0. */
+  readonly page?: number;
 };
-export type ReportAnswer = { readonly tables: readonly TableRecord[]; readonly runTables: readonly RunTable[] };
+/** `more`: there is another page; an answer must fit into what Temporal carries. */
+export type ReportAnswer = {
+  readonly tables: readonly TableRecord[];
+  readonly runTables: readonly RunTable[];
+  readonly more?: boolean;
+};
 
 /** Drops what a pipeline made at source and destination; copied data stays. */
 export type RemovalInput = {

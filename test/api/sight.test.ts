@@ -117,4 +117,24 @@ describe('what a stream has applied', () => {
       expect(orders.lagSeconds).toBe(null);
     }
   });
+
+  it('is read page by page where there are many tables', async () => {
+    const api = harness();
+    const names = ['a', 'b', 'c'];
+    await api.configure([]);
+    api.world.catalog = { classicmodels: names };
+    for (const name of names) await api.send('PATCH', `config-tab/mydb/classicmodels/${name}`, { select: 'Y' });
+    const record = (name: string, page: number) => ({
+      ...{ id: name, ref: { schema: 'classicmodels', name }, target: { database: 'd', table: name } },
+      ...{ state: 'consistent' as const, load: 1, rows: page, bytes: 0, rules: {} },
+      ...{ startedAt: null, lastLoadedAt: null, error: null, changes: changes(page, 0) },
+    });
+    api.world.report = (_run, page) => ({
+      tables: [record(names[page] as string, page)],
+      runTables: [],
+      more: page < 2,
+    });
+    const { tables } = (await api.send('GET', 'tables')).json();
+    expect(tables.map((table: { changes: object }) => table.changes)).toEqual([0, 1, 2].map(counts));
+  });
 });

@@ -47,7 +47,7 @@ export type FakeWorld = {
   connects: (input: TestInput) => TestResult;
   /** Thrown when the source is listed. */
   sourceProblem: Problem | undefined;
-  report: (run: number | undefined) => ReportAnswer;
+  report: (run: number | undefined, page: number) => ReportAnswer;
   progress: Progress | null;
   /** What the overview says besides. */
   told: Partial<PipelineOverview>;
@@ -289,7 +289,7 @@ export function fakePipelines(): FakeWorld {
         table: detail([...(tables ?? []), ...world.views], input.table.name, input.table.options),
       };
     },
-    report: async (_, input) => world.report(input.run),
+    report: async (_, input) => world.report(input.run, input.page ?? 0),
   };
   return Object.assign(world, { pipelines });
 }
