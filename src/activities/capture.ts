@@ -4,9 +4,11 @@ import { Misconfigured } from '../drivers/errors.ts';
 import type { Position, TableError, TableOptions, TableRef } from '../drivers/model.ts';
 import type { RowCounts } from '../workflows/messages.ts';
 import type { Sight, StreamHeartbeat } from '../workflows/progress.ts';
+import { leadsOn, leaveUnlogged } from './cascades.ts';
 import { at, beat, type Connections, type Ends, type Sealed } from './connections.ts';
 import { type Leaving, leave, restructure } from './leaving.ts';
 import { slotName, sourceName } from './names.ts';
+import { dropUnnamed, dropUnwanted, type Unkept } from './paused.ts';
 import { keyOf } from './plan.ts';
 import { type Pumping, pump, releaser } from './pump.ts';
 import { skipped, smallest } from './resume.ts';
@@ -24,6 +26,8 @@ export type SliceInput = Sealed & {
   /** `alter`: a changed structure is brought to the copy where that is exact; `leave`: its table leaves the stream and waits. */
   readonly structures: 'alter' | 'leave';
   readonly leaving: readonly Leaving[];
+  /** Of the main stream: tables whose log is kept while they are paused; that of others is let go. */
+  readonly kept?: readonly TableRef[];
   /** Settings of tables that have some. */
   readonly options?: readonly { readonly ref: TableRef; readonly options: TableOptions }[];
 };
@@ -45,6 +49,8 @@ export type SliceAnswer = Sight & {
   /** Tables without a key and views: their changes are not followed; at most 1,000. */
   readonly keyless?: readonly TableRef[];
   readonly followed: number;
+  /** Tables that were paused now, and whose log is not kept although that was wanted. */
+  readonly unkept?: readonly Unkept[];
 };
 
 export function captureActivities(connections: Connections) {
@@ -67,7 +73,10 @@ type Slice = {
   readonly input: SliceInput;
   readonly counts: Counts;
   readonly altered: { ref: TableRef; change: string }[];
+  readonly unkept: Unkept[];
   readonly stop: AbortSignal;
+  /** Ends the slice at its next boundary. */
+  readonly finish: () => void;
   readonly seen: Seen;
 };
 
@@ -85,7 +94,9 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
     input,
     counts: { inserted: 0, updated: 0, deleted: 0, parked: 0 },
     altered: [],
+    unkept: [],
     stop: AbortSignal.any([over.signal, cancellationSignal()]),
+    finish: () => over.abort(),
     seen: await openSight(ends, input),
   };
   try {
@@ -98,8 +109,9 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
       // Rows that had to be read again are newer than the end of the log that this pass was for.
       const more = input.until === 'written' && pass.behind.length > 0 && passes < MOST_PASSES && !state.stop.aborted;
       if (!more) {
+        const { counts: rows, altered, unkept } = state;
         const sight = await closeSight(ends, state.seen, input);
-        return { ...pass, ...sight, rows: state.counts, left: await lostTables(ends, input), altered: state.altered };
+        return { ...pass, ...sight, rows, left: await lostTables(ends, input), altered, unkept };
       }
     }
   } finally {
@@ -130,12 +142,20 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
   const claim = await at('destination', () =>
     destination.claimScope(input.databases, input.pipeline, input.scope, input.run),
   );
-  let tables = await at('destination', () => destination.followed(input.databases, input.pipeline, input.scope));
-  tables = await leave(ends, claim, input.leaving, tables);
+  const all = await at('destination', () => destination.followed(input.databases, input.pipeline, input.scope));
+  const { tables, unkept } = await leave(ends, claim, input.leaving, all, input.kept);
+  state.unkept.push(...unkept);
+  // A stream that goes on tells what it has to say at the end of a slice.
+  if (unkept.length > 0 && input.until === 'forever') state.finish();
+  if (input.kept) {
+    if (input.leaving.length > 0) await dropUnwanted(ends, input, input.kept);
+    await dropUnnamed(ends, input, claim, true);
+  }
   // Tables without a key and views are exact after a load only: no log has rows of a view (EXACTNESS.md §10, `keyless_delta` = skip).
-  const [followed, others] = [true, false].map((wanted) =>
+  const [keyed, others] = [true, false].map((wanted) =>
     tables.filter(({ table }) => (table.key.length > 0 && table.kind !== 'view') === wanted),
   ) as [Followed[], Followed[]];
+  const followed = await leaveUnlogged(ends, claim, keyed);
   const options = new Map(input.options?.map((one) => [keyOf(one.ref), one.options]));
   const keyless = others.slice(0, 1000).map((table) => table.ref);
   const reached = (position: Position, goal: Position): boolean => source.reached(position, goal);
@@ -150,7 +170,7 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
         from,
         tables: followed.map((table) => ({
           table: table.table,
-          skip: skipped(claim, table, from),
+          skip: skipped(claim, table, from, leadsOn(table, followed)),
           options: options.get(keyOf(table.ref)) ?? {},
         })),
         until: input.until,

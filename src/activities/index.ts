@@ -4,6 +4,7 @@ import type { Connections } from './connections.ts';
 import { extractActivities } from './extract.ts';
 import { planActivities } from './plan.ts';
 import { promoteActivities } from './promote.ts';
+import { resumptionActivities } from './resumption.ts';
 import { pointActivities, rollbackActivities } from './rollback.ts';
 import { validateActivities } from './validate.ts';
 
@@ -18,6 +19,7 @@ export function createBulkActivities(connections: Connections) {
     ...planActivities(connections),
     ...extractActivities(connections),
     ...promoteActivities(connections),
+    ...resumptionActivities(connections),
     ...rollbackActivities(connections),
     ...validateActivities(connections),
   };

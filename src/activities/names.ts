@@ -14,6 +14,17 @@ export function slotName(pipeline: string, scope: number): string {
   return `${sourceName(pipeline)}_${scope}`;
 }
 
+/** Slot name for the log of tables that are paused under a claim: no two claims of a pipeline share one, later ones have a greater number. */
+export function keptName(pipeline: string, scope: number, claim: number): string {
+  return `${sourceName(pipeline)}_k${scope}_${claim}`;
+}
+
+/** What `keptName` was called with; null: another slot. */
+export function readKeptName(name: string): { readonly scope: number; readonly claim: number } | null {
+  const found = /_k(\d+)_(\d+)$/.exec(name);
+  return found && { scope: Number(found[1]), claim: Number(found[2]) };
+}
+
 let installation = '';
 
 /** Set once by the worker at start: the same on every worker of an installation (derived from the secret key). */

@@ -167,7 +167,7 @@ async function scopeOf({ destination }: Ends, { databases, pipeline, run }: Aban
 }
 
 /** Slot first: the row is what a repeated call finds the slot by. */
-async function dropScope(
+export async function dropScope(
   { source, destination }: Ends,
   pipeline: string,
   database: string,

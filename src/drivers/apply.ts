@@ -107,7 +107,15 @@ export type LeavingTable = {
   readonly database: string;
   readonly state: 'paused' | 'skipped' | 'reload' | 'error';
   readonly error: TableError | null;
+  /** Of a paused table whose log is kept, so that it can go on without a load; absent: it isn't. */
+  readonly kept?: KeptLog;
 };
+
+/** Where the copy of a paused table stands. `slot`: the name under which the source keeps its log; '' where it needs none. `scope`: which it left. */
+export type KeptLog = { readonly position: Position; readonly slot: string; readonly scope: number };
+
+/** A paused table whose log is kept. */
+export type PausedTable = Pick<Followed, 'id' | 'ref' | 'target' | 'followFrom'> & { readonly kept: KeptLog };
 
 /** A position of a stream that it was at once. Times RFC 3339 UTC. */
 export type Point = {

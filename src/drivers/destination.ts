@@ -4,6 +4,7 @@ import type {
   ClaimedScope,
   Followed,
   LeavingTable,
+  PausedTable,
   Point,
   Restructure,
   RollBack,
@@ -244,6 +245,18 @@ export interface Destination extends AsyncDisposable {
 
   /** Takes tables out of a scope (`paused`, `skipped`, `reload` with its reason): their copies stay as they are. Guarded by the claim. */
   leave(claim: ClaimedScope, tables: readonly LeavingTable[]): Promise<void>;
+
+  /** Paused tables whose log is kept. */
+  paused(databases: readonly string[], pipeline: string): Promise<PausedTable[]>;
+
+  /**
+   * Paused tables of one database go on in `scope`, from `followFrom` each: their copies belong to it as they are. Only before its first claim, else
+   * `Superseded`. One that is not paused at its position any more stays where it is.
+   */
+  resume(database: string, pipeline: string, scope: number, tables: readonly PausedTable[]): Promise<void>;
+
+  /** Gives the live tables of a claimed scope to another claimed one, which stands still and has not come further (EXACTNESS.md §5, hand-over). */
+  handOver(side: ClaimedScope, main: ClaimedScope): Promise<void>;
 
   /** Compares a live copy of a followed table with its source. `name` (`[0-9a-z]{1,12}`) tells the tables of this attempt from others'. */
   check(table: Followed, name: string): Check;

@@ -101,6 +101,16 @@ export interface Source extends AsyncDisposable {
   /** Whether everything up to `goal` lies within `position`. Both of this source; pure. */
   reached(position: Position, goal: Position): boolean;
 
+  /**
+   * Present where the log is kept for named readers only (replication slots). `copy`: what a reader of the slot `from` can read now, one of `to` can
+   * read later, until `end(to)`; a `to` that is there is dropped first. Throws `Misconfigured` when the server can't do that now, `PositionLost` when
+   * `from` has lost its log. `names`: those that begin with `pipeline` + `_`.
+   */
+  readonly slots?: {
+    copy(from: string, to: string): Promise<void>;
+    names(pipeline: string): Promise<string[]>;
+  };
+
   /** The time by the clock that commit times are of, ms since 1970 (UTC); absent: the source has none. */
   readonly clock?: () => Promise<number>;
 

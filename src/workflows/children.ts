@@ -64,6 +64,8 @@ export type DeltaInput = {
   readonly structures: 'alter' | 'leave';
   /** Tables that users have paused, skipped or deselected: they leave the stream, if they are in it. */
   readonly leaving: readonly Leaving[];
+  /** Tables whose log is kept while they are paused. */
+  readonly kept?: readonly TableRef[];
   /** Settings of tables that have some. */
   readonly options?: readonly { readonly ref: TableRef; readonly options: TableOptions }[];
   /** Set by continue-as-new. */
@@ -97,6 +99,24 @@ export type RollbackChildInput = {
 export type RollbackResult = {
   readonly state: 'succeeded' | 'failed' | 'cancelled';
   readonly position: string | null;
+  readonly error: RunError | null;
+};
+export type ResumeChildInput = {
+  readonly pipeline: string;
+  readonly run: number;
+  readonly source: Connection;
+  readonly destination: Connection;
+  readonly main: MainStream;
+  readonly tables: FullInput['tables'];
+  readonly structures: 'alter' | 'leave';
+};
+/** `lost`: tables that could not go on, and must be loaded again. `behind`: those whose rows may be newer than the stream still. */
+export type ResumeResult = {
+  readonly state: 'succeeded' | 'failed' | 'cancelled' | 'yielded';
+  readonly rows: Omit<RowCounts, 'loaded'>;
+  readonly position: string | null;
+  readonly lost: readonly FailedTable[];
+  readonly behind: readonly TableRef[];
   readonly error: RunError | null;
 };
 export type ValidateChildInput = {

@@ -79,7 +79,7 @@ function isTimeout(error: unknown): boolean {
 }
 
 function slice(input: DeltaInput): Promise<SliceAnswer> {
-  const { pipeline, run, main, structures, leaving, options, continuous } = input;
+  const { pipeline, run, main, structures, leaving, kept, options, continuous } = input;
   return stream.captureSlice.executeWithOptions(
     { summary: continuous ? 'stream changes' : 'apply changes up to the end of the log' },
     [
@@ -94,6 +94,7 @@ function slice(input: DeltaInput): Promise<SliceAnswer> {
         seconds: continuous ? SLICE_SECONDS : WHOLE_SECONDS,
         structures,
         leaving,
+        ...(kept ? { kept } : {}),
         ...(options ? { options } : {}),
       },
     ],
@@ -118,6 +119,11 @@ function take(input: DeltaInput, state: State, answer: SliceAnswer): void {
     ...answer.altered.map(({ ref, change }) => ({
       message: `The table's structure was changed as at the source: ${change}`,
       code: 'structure_changed',
+      table: nameOf(ref),
+    })),
+    ...(answer.unkept ?? []).map(({ ref, reason }) => ({
+      message: `Its log is not kept while it is paused, so that resuming loads it again: ${reason}`,
+      code: 'log_not_kept',
       table: nameOf(ref),
     })),
   ]);

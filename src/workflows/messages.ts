@@ -6,6 +6,7 @@
 import type { RollbackTarget } from '../activities/rollback.ts';
 import type { RunTable, TableRecord, TableState } from '../drivers/destination.ts';
 import type { TableError, TableOptions, TableRef } from '../drivers/model.ts';
+import type { Pause } from './pause.ts';
 import type { Sight } from './progress.ts';
 
 /** Task queues (DESIGN.md §4): workflows and quick activities · capture · bulk loads. */
@@ -71,6 +72,7 @@ export type SelectedTable = TableRef & {
   readonly error?: TableError;
   /** State before the running load, to go back to when it is taken back. */
   readonly was?: TableState;
+  readonly pause?: Pause;
 };
 
 export type RunState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
@@ -106,6 +108,8 @@ export type Run = {
   /** Of a validation: what was asked, and what it found. */
   readonly validate?: ValidateOptions;
   readonly check?: CheckTotals;
+  /** It lets paused tables go on, and loads nothing. */
+  readonly resume?: true;
 };
 /** `tables`: `schema.name` each; null: all that are selected. */
 export type ValidateOptions = { readonly repair: boolean; readonly tables: readonly string[] | null };
@@ -171,10 +175,7 @@ export type SetTable = Keyed & {
   readonly options: { readonly [K in keyof TableOptions]?: TableOptions[K] | null };
   readonly unknown?: Readonly<Record<string, string | null>>;
 };
-export type TableAction = Keyed & {
-  readonly table: TableRef;
-  readonly action: 'pause' | 'resume' | 'skip' | 'reload';
-};
+export type TableAction = Keyed & { readonly table: TableRef; readonly action: 'pause' | 'resume' | 'skip' | 'reload' };
 /** \`text\`: what will happen, or why nothing does. */
 export type TableActionAnswer = { readonly done: boolean; readonly text: string };
 export type RequestOperation = Keyed & { readonly operation: Operation } & Pick<Run, 'to' | 'validate'>;

@@ -1,5 +1,6 @@
 import * as wf from '@temporalio/workflow';
 import { answerQueries } from './answers.ts';
+import { beside, isLoad } from './beside.ts';
 import { type Lost, newChild, type OpenChild, runChild, tellChild } from './child.ts';
 import {
   type DeltaResult,
@@ -9,10 +10,9 @@ import {
   type KeepUp,
   type NoteEvents,
   type NoteStream,
-  type RollbackResult,
   signals,
-  type ValidateResult,
 } from './children.ts';
+import { letLogGo } from './kept-log.ts';
 import {
   type Cancel,
   type CancelAnswer,
@@ -33,10 +33,10 @@ import {
   updates,
 } from './messages.ts';
 import { details } from './overview.ts';
+import { expire, expiresAt, holdByOption, hoursKept } from './pause.ts';
 import { actOnTable, cancel, request } from './requests.ts';
 import { begin, deltaInput, end, fullInput, NO_LOAD, NO_STREAM, noteEvents } from './runs.ts';
-import { due, laneOf, shouldReturn, streamKey, wakeAt } from './schedule.ts';
-import { endRollback, rollbackInput } from './set-back.ts';
+import { due, laneOf, shouldReturn, streamKey, wakesAt } from './schedule.ts';
 import {
   answerFor,
   noteConnection,
@@ -49,7 +49,7 @@ import {
   setTable,
 } from './state.ts';
 import { endStream, noteStream } from './stream-runs.ts';
-import { endValidate, keepUp, toldToValidate, validateInput } from './validation.ts';
+import { keepUp, toldToValidate } from './validation.ts';
 import { checkRevision, checkSelection } from './validators.ts';
 
 /** Updates that one workflow run takes before it turns over: the server allows 2,000. */
@@ -64,6 +64,7 @@ export async function pipeline(input: PipelineInput): Promise<void> {
   let handled = 0;
   let rolledForward = 0;
   let notes = 0;
+  let freeing: Promise<unknown> = Promise.resolve();
   /** What the open stream was started with. */
   let startedWith = '';
   const children: { stream?: OpenChild; load?: OpenChild } = {};
@@ -91,6 +92,9 @@ export async function pipeline(input: PipelineInput): Promise<void> {
   }
 
   answerQueries(() => state);
+  /** Whether the log of tables that are paused now is kept, or that of paused ones was. */
+  const keeps = (): boolean =>
+    (hoursKept(state) > 0 || expiresAt(state) !== null) && wf.patched('paused-tables-keep-log');
 
   onUpdate<SetConnection, number>(
     updates.setConnection,
@@ -106,13 +110,18 @@ export async function pipeline(input: PipelineInput): Promise<void> {
   onUpdate<SetScheduler, null>(updates.setScheduler, (argument, now) => [setScheduler(state, argument, now), null]);
   onUpdate<SetTable, null>(
     updates.setTable,
-    (argument, now) => [setTable(state, argument, now), null],
+    (argument, now) => {
+      const next = setTable(state, argument, now);
+      return [keeps() ? holdByOption(state, next, argument.table, now) : next, null];
+    },
     (argument) => checkSelection(state, argument),
   );
   onUpdate<RequestOperation, RequestAnswer>(updates.request, (argument, now) =>
     request(state, argument.operation, now, argument),
   );
-  onUpdate<TableAction, TableActionAnswer>(updates.tableAction, (argument, now) => actOnTable(state, argument, now));
+  onUpdate<TableAction, TableActionAnswer>(updates.tableAction, (argument, now) =>
+    actOnTable(state, argument, now, keeps()),
+  );
   onUpdate<Cancel, CancelAnswer>(updates.cancel, (argument, now) => {
     const [next, { stop, ...answer }] = cancel(state, argument, rolledForward, now);
     const open = [children.stream, children.load].filter((one) => one !== undefined && stop.includes(one.run.id));
@@ -194,22 +203,13 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     ended(run, result.state);
   }
 
-  /** Sets the main stream back; it takes both lanes. */
-  async function runRollback(run: Run): Promise<void> {
+  /** Runs what takes the load lane and loads nothing. */
+  async function runBeside(run: Run): Promise<void> {
     state = begin(state, run, Date.now());
-    const argument = rollbackInput(state, run);
-    const result = await inLane<RollbackResult>('load', run, 'rollback', argument, 'the stream');
-    state = endRollback(state, state.running ?? run, { position: null, ...result }, Date.now());
-    ended(run, result.state);
-  }
-
-  /** Compares copies with their sources beside the stream. */
-  async function runValidate(run: Run): Promise<void> {
-    state = begin(state, run, Date.now());
-    const argument = validateInput(state, run);
-    const about = `${argument.tables.length} tables`;
-    const result = await inLane<ValidateResult>('load', run, 'validate', argument, about);
-    state = endValidate(state, state.running ?? run, result, Date.now());
+    const one = beside(state, run);
+    if (!one) return;
+    const result = await inLane<Lost>('load', run, one.type, one.argument, one.about);
+    state = one.end(state, state.running ?? run, result, Date.now());
     ended(run, result.state);
   }
 
@@ -248,8 +248,7 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     if (state.resume && state.running && !lanes.load) occupy('load', runLoad(state.running, state.resume));
     for (let run = due(state, Date.now()); run; run = due(state, Date.now())) {
       if (laneOf(run.operation) === 'stream') occupy('stream', runStream(run));
-      else if (run.operation === 'rollback') occupy('load', runRollback(run));
-      else occupy('load', run.operation === 'validate' ? runValidate(run) : runLoad(run, null));
+      else occupy('load', isLoad(run) ? runLoad(run, null) : runBeside(run));
     }
   }
 
@@ -270,22 +269,28 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     if (!turnover()) startDue();
     else if (!lanes.stream && !lanes.load) break;
     const now = Date.now();
-    const wake = turnover() ? null : wakeAt(state);
+    if ((expiresAt(state) ?? now + 1) <= now) {
+      state = expire(state, now);
+      freeing = Promise.all([freeing, letLogGo(state)]);
+    }
+    const wake = turnover() ? null : wakesAt(state);
     const awake = (): boolean =>
       broken !== undefined ||
       state.removed ||
       wanted() !== null ||
       (turnover() ? !lanes.stream && !lanes.load : due(state, Date.now()) !== null || resumable());
-    const before = wakeAt(state);
-    if (wake === null) await wf.condition(() => awake() || wakeAt(state) !== before);
-    else await wf.condition(() => awake() || wakeAt(state) !== before, Math.max(1, wake - now));
+    const before = wakesAt(state);
+    if (wake === null) await wf.condition(() => awake() || wakesAt(state) !== before);
+    else await wf.condition(() => awake() || wakesAt(state) !== before, Math.max(1, wake - now));
     if (broken) throw broken.error;
     for (let next = wanted(); next; next = wanted()) await tellChild(next.child, signals[next.signal]);
   }
   await Promise.all([lanes.stream, lanes.load]);
   if (broken) throw broken.error;
   await wf.condition(wf.allHandlersFinished);
-  if (!state.removed) await wf.continueAsNew<typeof pipeline>({ ...input, state });
+  if (state.removed) return;
+  await freeing;
+  await wf.continueAsNew<typeof pipeline>({ ...input, state });
 
   function resumable(): boolean {
     return state.resume !== null && state.running !== null && !lanes.load;

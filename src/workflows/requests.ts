@@ -13,6 +13,7 @@ import type {
   TableAction,
   TableActionAnswer,
 } from './messages.ts';
+import { type Change, goOn, hold, withChange, withResumption } from './pause.ts';
 import { streamRun } from './schedule.ts';
 import { addEvent, keepRun, newRun, type PipelineState, selectedTables } from './state.ts';
 
@@ -53,10 +54,10 @@ function refuse(state: PipelineState, operation: Operation): Refusal | null {
   const tables = selectedTables(state);
   if (tables.length === 0)
     return { code: 'no_tables', text: 'No table is selected: select some with PATCH config-tab.' };
-  if (state.queue.some((run) => run.operation === operation)) {
+  if (state.queue.some((run) => run.operation === operation && !run.resume)) {
     return { code: 'already_queued', text: `${label(operation)} waits in the queue already.` };
   }
-  const running = [state.running, state.streaming].find((run) => run?.operation === operation);
+  const running = [state.running, state.streaming].find((run) => run?.operation === operation && !run.resume);
   if (running) return { code: 'already_running', text: `${label(operation)} is running as run ${running.id}.` };
   return (operation === 'full' ? null : needsMain(state, operation)) ?? conflict(state, tables);
 }
@@ -116,24 +117,36 @@ export function cancel(
   return [next, { cancelled: [...cancelled, ...stop], refused, stop }];
 }
 
-/** What a user wants of one table (API.md, table states). */
+/** What a user wants of one table (API.md, table states). `keeps`: the log of paused tables is kept as `pause_keeps_log` says. */
 export function actOnTable(
   state: PipelineState,
   { table: ref, action }: TableAction,
   now: number,
+  keeps = false,
 ): [PipelineState, TableActionAnswer] {
   const name = nameOf(ref);
   const table = state.tables[name];
   if (!table?.selected) return [state, { done: false, text: `${name} is not selected.` }];
-  const change = actions[action](table, state);
+  const change = (keeps ? withLog(action, table, state, now) : null) ?? actions[action](table, state);
   if ('refused' in change) return [state, { done: false, text: change.refused }];
   const { error: _error, ...rest } = table;
-  const next = { ...state, tables: { ...state.tables, [name]: { ...rest, ...change.table } } };
+  const changed = { ...state, tables: { ...state.tables, [name]: withChange(rest, change.table) } };
+  const next = change.run ? withResumption(changed, now) : changed;
   const event = { level: 'info', group: 'Others', code: action, message: change.text, run: null, table: name } as const;
   return [addEvent(next, now, event), { done: true, text: change.text }];
 }
 
-type Change = { readonly table: Partial<SelectedTable>; readonly text: string } | { readonly refused: string };
+/** What becomes of a table whose log is or was to be kept; null: nothing else than of others. */
+function withLog(
+  action: TableAction['action'],
+  table: SelectedTable,
+  state: PipelineState,
+  now: number,
+): Change | null {
+  if (action === 'pause') return hold(table, state, now);
+  return action === 'resume' ? goOn(table, now) : null;
+}
+
 type Act = (table: SelectedTable, state: PipelineState) => Change;
 
 const busy = (table: SelectedTable): Change | null =>

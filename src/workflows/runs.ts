@@ -3,6 +3,7 @@ import type { DeltaInput, FullInput, FullResult, NoteEvents } from './children.t
 import { leavingTables, targetOf } from './destinations.ts';
 import { label, nameOf } from './labels.ts';
 import type { Run, SelectedTable, Side } from './messages.ts';
+import { keptTables, markLeft, resumingTables } from './pause.ts';
 import { request } from './requests.ts';
 import { isContinuous, laneOf, tickAfter } from './schedule.ts';
 import { lasting } from './sight.ts';
@@ -17,9 +18,10 @@ export function begin(state: PipelineState, run: Run, now: number): PipelineStat
     queue: state.queue.filter((other) => other.id !== run.id),
   };
   if (laneOf(run.operation) === 'stream')
-    return { ...next, streaming: started, ...(run.scheduled ? { nextDue: tickAfter(state, now) } : {}) };
+    return { ...markLeft(next), streaming: started, ...(run.scheduled ? { nextDue: tickAfter(state, now) } : {}) };
   const tables = { ...state.tables };
-  for (const table of toLoad(state, run)) tables[nameOf(table)] = { ...table, state: 'loading', was: table.state };
+  for (const table of run.resume ? resumingTables(state) : toLoad(state, run))
+    tables[nameOf(table)] = { ...table, state: 'loading', was: table.state };
   return { ...next, running: started, tables };
 }
 
@@ -72,6 +74,7 @@ export function deltaInput(state: PipelineState, run: Run): DeltaInput {
     continuous: isContinuous(state, run),
     structures: run.operation === 'syncstruct' || policy === 'additive' ? 'alter' : 'leave',
     leaving: leavingTables(state),
+    kept: keptTables(state),
     options: selectedTables(state)
       .filter(({ options }) => Object.keys(options).length > 0)
       .map(({ schema, name, options }) => ({ ref: { schema, name }, options })),
@@ -94,13 +97,18 @@ export function end(state: PipelineState, run: Run, input: FullInput, result: Fu
     const table = tables[name];
     // A user may have deselected, skipped or reset it meanwhile.
     if (table?.state !== 'loading') continue;
-    const { was, error: earlier, ...rest } = table;
+    const { was, error: earlier, pause, ...rest } = table;
     const error = errors.get(name);
     if (error) tables[name] = { ...rest, state: 'reload', error };
-    else if (succeeded)
-      tables[name] = { ...loaded(rest), state: result.follows && !behind.has(name) ? 'consistent' : 'loaded' };
+    else if (succeeded) tables[name] = { ...loaded(rest), state: stateOf(rest, result, behind) };
     // The run was taken back: what was there before is there still.
-    else tables[name] = { ...rest, state: was ?? 'new', ...(earlier ? { error: earlier } : {}) };
+    else
+      tables[name] = {
+        ...rest,
+        state: was ?? 'new',
+        ...(earlier ? { error: earlier } : {}),
+        ...(pause ? { pause } : {}),
+      };
   }
   const next: PipelineState = {
     ...keepRun(state, ended),
@@ -115,6 +123,12 @@ export function end(state: PipelineState, run: Run, input: FullInput, result: Fu
   const details = `${result.loaded} tables, ${result.rows} records`;
   const told = addEvent(next, now, { ...endEvent(run, result, details), run: run.id, table: null });
   return state.loadAgain === true ? request({ ...told, loadAgain: false }, 'syncnew', now)[0] : told;
+}
+
+/** A loaded table that its option pauses leaves the stream at once, and must be loaded again when it is resumed. */
+function stateOf({ options, ...ref }: SelectedTable, result: FullResult, behind: ReadonlySet<string>) {
+  if (options.paused === true) return 'paused';
+  return result.follows && !behind.has(nameOf(ref)) ? 'consistent' : 'loaded';
 }
 
 /** `redoInitial` asks for one load. */

@@ -2,6 +2,7 @@
 import { nextDue } from './calendar.ts';
 import { leavingTables } from './destinations.ts';
 import type { Lane, Operation, Run } from './messages.ts';
+import { expiresAt } from './pause.ts';
 import { newRun, type PipelineState } from './state.ts';
 
 /** A scheduled delta that failed is tried again after a pause that doubles up to the longest. */
@@ -33,6 +34,12 @@ export function due(state: PipelineState, now: number): Run | null {
 /** When `due` should be asked again although nothing happened, ms; null: never. */
 export function wakeAt(state: PipelineState): number | null {
   return isFree(state, 'stream') && isTicking(state) ? state.nextDue : null;
+}
+
+/** When the pipeline must look again although nothing happened, ms: a run is due, or the time of a kept log is over; null: never. */
+export function wakesAt(state: PipelineState): number | null {
+  const times = [wakeAt(state), expiresAt(state)].filter((time) => time !== null);
+  return times.length === 0 ? null : Math.min(...times);
 }
 
 /** Whether the scheduler starts deltas: once a full extract has been made, and as long as its position holds. */

@@ -221,6 +221,7 @@ export function setTable(
     options: kept,
     ...(Object.keys(keptUnknown).length > 0 ? { unknown: keptUnknown } : {}),
     ...(before?.error && !again ? { error: before.error } : {}),
+    ...(before?.pause && before.state === 'paused' && selected ? { pause: before.pause } : {}),
   };
   const tables = { ...state.tables };
   // A table that was never selected and has no options left is nothing to remember.

@@ -4,6 +4,7 @@ import type { PortionInput, PortionTable } from '../../src/activities/extract.ts
 import type { BulkActivities, StreamActivities } from '../../src/activities/index.ts';
 import type { BeginInput, PlanInput } from '../../src/activities/plan.ts';
 import type { AbandonInput, FailInput, HandOverInput, PromoteInput } from '../../src/activities/promote.ts';
+import type { ResumeInput } from '../../src/activities/resumption.ts';
 import type { RollbackInput } from '../../src/activities/rollback.ts';
 import type { CheckedTable, CheckInput, SettleAnswer, SettleInput } from '../../src/activities/validate.ts';
 
@@ -20,6 +21,8 @@ export type World = {
   captures: boolean;
   /** A slice of the log; one that streams on ends with the signal. */
   onSlice: (input: SliceInput, stop: AbortSignal) => Promise<SliceAnswer>;
+  /** The log of a paused table is not kept any more. */
+  logLost: (table: string) => boolean;
   /** What settling finds, once the stream has come so far. */
   onSettle: (input: SettleInput, stop: AbortSignal) => Promise<SettleAnswer>;
   /** Called while a table is read for a check. */
@@ -40,6 +43,7 @@ export function newWorld(): World {
       if (until === 'forever') await new Promise((resolve) => stop.addEventListener('abort', resolve));
       return emptySlice('p1');
     },
+    logLost: () => false,
     onSettle: async ({ tables }) => ({ done: tables.map(({ ref }) => same(ref)), again: [] }),
     onRead: async () => [],
     calls: [],
@@ -126,6 +130,20 @@ export function fakeActivities(world: World): BulkActivities & StreamActivities 
       call(`hand over ${tables.map((table) => table.ref.name).join()} to ${main.scope}`);
       return { lost: [], databases: [...new Set([...main.databases, ...databases])] };
     },
+    beginResume: async ({ tables, main }: ResumeInput) => {
+      call(`resume ${tables.map((table) => table.ref.name).join()}`);
+      const lost = tables.filter(({ ref }) => world.logLost(ref.name));
+      const error = { class: 'PositionLost', message: 'The slot is gone.', action: 'Load it again.' };
+      return {
+        scope: 7,
+        databases: main.databases,
+        tables: tables.filter((table) => !lost.includes(table)).map(({ ref }) => ref),
+        lost: lost.map(({ ref }) => ({ ref, error })),
+      };
+    },
+    handBack: async ({ scope, main }) => call(`hand back ${scope} to ${main.scope}`),
+    takeBackResume: async ({ error }) => call(`take back ${error?.class ?? 'paused'}`),
+    letLogGo: async ({ wanted }) => call(`let log go but of ${wanted.map(({ name }) => name).join()}`),
     planTables: async ({ tables, again }: PlanInput) => {
       call('planTables');
       const planned = tables.map((table) => {

@@ -80,6 +80,10 @@ export async function* logEvents(
       relation.plan = null;
       return;
     }
+    if (decoder.isSkipped(table)) {
+      decoder.ignore(relation);
+      return;
+    }
     const settled = await inSession((session) => tables.settle(session, relation, table));
     if ('plan' in settled) {
       relation.plan = settled.plan;

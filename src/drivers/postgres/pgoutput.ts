@@ -24,6 +24,10 @@ export type LogDecoder = {
   /** Drops all further changes of a table. */
   drop(table: number): void;
   isDropped(table: number): boolean;
+  /** Whether the table's changes of the transaction under way are contained in its copy already. */
+  isSkipped(table: number): boolean;
+  /** A description that need not be understood in this transaction: what it says may be long past. */
+  ignore(relation: LogRelation): void;
   readonly inTransaction: boolean;
   /** Everything up to here has been given; never inside a transaction. */
   readonly passed: Lsn;
@@ -61,6 +65,7 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
   const partitions = new Map<number, LogRelation>();
   let recent: LogRelation | undefined;
   let described: LogRelation | undefined;
+  let ignored: LogRelation[] = [];
   let inTransaction = false;
   let commitLsn = 0n;
   let xid = 0;
@@ -88,8 +93,8 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
     recent = found;
     return found;
   };
-  const isSkipped = (plan: RowPlan): boolean =>
-    dropped[plan.table] === true || (someSkip && commitLsn < (options.skip[plan.table] as Lsn));
+  const isSkipped = (table: number): boolean =>
+    dropped[table] === true || (someSkip && commitLsn < (options.skip[table] as Lsn));
 
   /** A value or row that can't be followed: the table's changes end here, the others go on. */
   const refuse = (plan: RowPlan, error: UnsupportedValue): void => {
@@ -108,7 +113,7 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
     if (known || relation.plan === null) return undefined;
     const { plan } = relation;
     if (plan === undefined) return relation;
-    if (isSkipped(plan)) return undefined;
+    if (isSkipped(plan.table)) return undefined;
     try {
       row(kind, plan, data, from + 5, to);
     } catch (error) {
@@ -153,6 +158,8 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
     touched = false;
     known = commitLsn < options.from;
     someSkip = commitLsn < lastSkip;
+    for (const relation of ignored) relation.plan = undefined;
+    ignored = [];
   };
 
   const commit = (data: Buffer, from: number, to: number): void => {
@@ -182,7 +189,7 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
     if (unknown !== undefined) return unknown;
     const done = new Set<number>();
     for (const { plan, schema, name } of found) {
-      if (!plan || isSkipped(plan) || done.has(plan.table)) continue;
+      if (!plan || isSkipped(plan.table) || done.has(plan.table)) continue;
       done.add(plan.table);
       if (!plan.leaf) add({ kind: 'truncate', table: plan.table });
       else {
@@ -247,6 +254,11 @@ export function logDecoder(options: DecoderOptions): LogDecoder {
     add,
     drop,
     isDropped: (table) => dropped[table] === true,
+    isSkipped,
+    ignore(relation) {
+      relation.plan = null;
+      ignored.push(relation);
+    },
     get inTransaction() {
       return inTransaction;
     },

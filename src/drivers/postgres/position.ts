@@ -156,7 +156,8 @@ async function createSlot(
   }
 }
 
-function slotFailure(error: unknown): unknown {
+/** What the server says when it makes no slot. */
+export function slotFailure(error: unknown): unknown {
   const { code, message } = error as { code?: string; message?: string };
   if (code === '53400')
     return new Misconfigured(

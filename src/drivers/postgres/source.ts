@@ -5,6 +5,7 @@ import type { OpenSource, Source } from '../source.ts';
 import { openCapture } from './capture.ts';
 import { listSchemas, listTables, type Relation, readRelations } from './catalog.ts';
 import { close, connect, type Server, type Session, withSession } from './connection.ts';
+import { copySlot } from './copied-slot.ts';
 import { explained, failure } from './failure.ts';
 import { type LogPace, logState } from './log-state.ts';
 import { parseLsn } from './lsn.ts';
@@ -100,16 +101,15 @@ export const open: OpenSource = async (params, signal) => {
       ? {
           capture: (request: CaptureRequest, aborted: AbortSignal) =>
             explained(about, () => openCapture({ server, refuse, describe: source.describe }, request, aborted)),
+          slots: {
+            copy: (from: string, to: string) => inSession((session) => copySlot(session, server, from, to)),
+            names: (pipeline: string) => inSession((session) => slotsOf(session, pipeline)),
+          },
         }
       : {}),
 
     reached: (position, goal) => parseLsn(position) >= parseLsn(goal),
 
-    logState: (slot, position) => inSession((session) => logState(session, server, slot, position, pace)),
-
-    [Symbol.asyncDispose]: () => close(server),
-  };
-  return source;
     clock: () =>
       inSession(async (session) => {
         const { rows } = await session.query<{ ms: number }>(
@@ -117,6 +117,11 @@ export const open: OpenSource = async (params, signal) => {
         );
         return rows[0]?.ms ?? Number.NaN;
       }),
+    logState: (slot, position) => inSession((session) => logState(session, server, slot, position, pace)),
+
+    [Symbol.asyncDispose]: () => close(server),
+  };
+  return source;
 };
 
 function optionsOf(params: Params): { capture: boolean; refuse: boolean } {

@@ -10,6 +10,7 @@ import { type Dialect, dialectOf, type Product } from './dialect.ts';
 import { leave, readFollowed } from './followed.ts';
 import { checkDatabaseName } from './names.ts';
 import { readAddress, readMaxVersions, readOnRowError } from './params.ts';
+import { handOver, readPaused, resume } from './paused.ts';
 import { plan } from './plan.ts';
 import { addPoint, readPoints, rollBack } from './points.ts';
 import { closePool, createPool, type Pool, withSession } from './pool.ts';
@@ -77,6 +78,9 @@ function assemble(pool: Pool, server: Destination['server'], rules: Rules, close
     apply: (request) => apply(pool, request, rules),
     restructure: (request) => restructure(pool, request),
     leave: (claim, tables) => leave(pool, claim, tables),
+    paused: (databases, pipeline) => use((session) => readPaused(session, databases, pipeline)),
+    resume: (database, pipeline, scope, tables) => use((session) => resume(session, database, pipeline, scope, tables)),
+    handOver: (side, main) => handOver(pool, side, main),
     addPoint: (claim, point) => use((session) => addPoint(session, claim, point)),
     points: (database, pipeline, scope) => use((session) => readPoints(session, database, pipeline, scope)),
     rollBack: (request) => rollBack(pool, request),

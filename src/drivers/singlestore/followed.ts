@@ -83,12 +83,14 @@ export async function leave(pool: Pool, claim: ClaimedScope, leaving: readonly L
 }
 
 /** What takes a table out of a claimed scope. Part of a guarded transaction. */
-export function leaveStatements(claim: ClaimedScope, { id, database, state, error }: LeavingTable): string[] {
+export function leaveStatements(claim: ClaimedScope, { id, database, state, error, kept }: LeavingTable): string[] {
   const words = error ?? { class: '', message: '', action: '' };
   const set = sql`update ${table(database, '_flow_tables')} set [state] = ${state}, [error_class] = ${words.class}, [error_message] = ${words.message}, [error_action] = ${words.action}`;
   const mine = sql`where [table_id] = ${id} and [pipeline] = ${claim.pipeline}`;
+  const { position, slot, scope } = kept ?? { position: null, slot: '', scope: claim.scope };
+  const log = state === 'paused' ? sql`, [scope] = ${scope}, [kept_position] = ${position}, [kept_slot] = ${slot}` : '';
   return [
-    `${set} ${mine} ${sql`and [scope] = ${claim.scope} and [live] = 1`}`,
+    `${set}${log} ${mine} ${sql`and [scope] = ${claim.scope} and [live] = 1`}`,
     // A shadow that is not followed any more is worth nothing.
     `${set}${sql`, [load_state] = 'dropping', [load_fence] = [load_fence] + 1`} ${mine} ${sql`and [load_scope] = ${claim.scope} and [load_state] = 'sealed'`}`,
   ];
