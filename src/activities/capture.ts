@@ -215,6 +215,8 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
       const table = followed[changed.table] as Followed;
       if (await restructure(ends, input.structures, claim, table, changed, applier.durable))
         state.altered.push({ ref: table.ref, change: changed.reason });
+      // The pipeline hears of it with the answer, and has a table that left loaded again.
+      if (input.until === 'forever') state.finish();
       return 'again';
     }
   } finally {

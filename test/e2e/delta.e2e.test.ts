@@ -160,6 +160,21 @@ describe.each(cases)('changes of %s to %s', { timeout: 240_000 }, (_name, mode, 
     await source.run("update empty_table set extra = 'again'");
     await expectGood(handle, await runOperation(handle, 'delta'));
     await expectSame(source, target, keyed(source));
+    // A stream that goes on tells of it at once.
+    await handle.executeUpdate(updates.setSchedule, { args: [auto] });
+    await until(
+      () => overview(handle),
+      ({ current }) => current.stream !== null,
+    );
+    const wider = source.kind === 'postgres' ? 'alter column k2 type bigint' : 'modify k2 bigint not null';
+    await source.run(`alter table empty_table ${wider}`);
+    await source.run("insert into empty_table (id, extra, k2) values (4, 'wide key', 8589934592)");
+    const same = () =>
+      expectSame(source, target, ['empty_table']).then(
+        () => true,
+        () => false,
+      );
+    await until(same, (equal) => equal, 60_000);
     expect(target.rejections()).toEqual([]);
   });
 });
