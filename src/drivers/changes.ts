@@ -52,8 +52,8 @@ export type LogEvent =
   /**
    * The log has come to rows of the table (or to a statement on it) that `FollowedTable.table` does not describe. Comes before the first such
    * change, in or between transactions; afterwards the capture drops the table's changes. `now`: the structure as it is today, if that is
-   * known to be the one of these rows; null: only a reload helps. `reason`: for people. `carry`: absent when new columns are NULL in all rows
-   * from before and none has another name.
+   * known to be the one of these rows; null: only a reload helps. `reason`: for people. `carry`: absent when a column that
+   * came may be one that went; new columns are NULL in all rows from before then.
    */
   | {
       readonly kind: 'structure';

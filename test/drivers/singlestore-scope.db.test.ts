@@ -211,6 +211,7 @@ for (const name of PLACES) {
       ['other kinds of types', { columns: [id, { ...v, type: { kind: 'int', bytes: 8, unsigned: false } }] }],
       ['key types', { columns: [{ ...id, type: { kind: 'decimal', precision: 30, scale: 0 } }, v] }],
       ['renamed columns', { columns: [id, { ...v, name: 'renamed' }] }],
+      ['columns that may have been renamed', { columns: [id, { ...v, name: 'other', type: BIGINT }] }],
       ['columns with values', { columns: [id, v, { ...v, name: 'filled', nullable: false }] }],
     ])('%s need a reload', async (_, now) => {
       expect(await thrown(restructured(now))).toMatchObject({ name: 'StructureChanged' });

@@ -70,7 +70,7 @@ export async function structureNow(
       table: index,
       now,
       reason: `${schema}.${name}: ${why}.`,
-      ...(carry && carry.fills.size + carry.renames.size > 0 ? { carry } : {}),
+      ...(carry ? { carry } : {}),
     }) as const;
   const found = await pool.lend(async (connection) => {
     // Waits for a statement that stands in the log already and has not ended yet: it holds the table's metadata lock.

@@ -26,7 +26,7 @@ export async function structureNow(
   followed: FollowedTable,
   relation: LogRelation,
   types: readonly string[],
-): Promise<{ now: Table; carry?: Carry } | { now: null; reason: string }> {
+): Promise<{ now: Table; carry: Carry } | { now: null; reason: string }> {
   const { table, options = {} } = followed;
   const parts = structureParts(table);
   // Before the table is described: a rewrite after this look shows in its storage, a rewrite before in both.
@@ -51,8 +51,7 @@ export async function structureNow(
   // Rows from before hold NULL where there is no value for all of them, even if the column takes none any more.
   const empty = new Set(added.filter(({ missing }) => missing === null).map(({ name }) => name));
   const columns = now.columns.map((column) => (empty.has(column.name) ? { ...column, nullable: true } : column));
-  const carried = fills.size > 0 || renames.size > 0;
-  return { now: { ...now, columns }, ...(carried ? { carry: { fills, renames } } : {}) };
+  return { now: { ...now, columns }, carry: { fills, renames } };
 }
 
 /** A column of the catalog, dropped ones included. `missing`: what rows from before it hold, in an array of one; null: NULL. */
@@ -131,6 +130,11 @@ function compare(
   const newest = Math.max(...added.map(({ number }) => number));
   if (attributes.some(({ dropped, number }) => dropped && number > known && number < newest))
     return { reason: 'A column that is not known was dropped before the newest one was added.' };
+  // Nor does the log tell whether its rows of a column that was added are of one that was renamed to its name before it was dropped.
+  const dropped = table.columns.filter((_, place) => !after.numbers.includes(before.numbers[place] as number));
+  const typeOf = (name: string) => now.columns.find((column) => column.name === name)?.sourceType ?? '';
+  if (added.some(({ name }) => dropped.some(({ sourceType }) => sameText(sourceType, typeOf(name)))))
+    return { reason: 'Columns of the same type came and went.' };
   const unknown = added.find((one) => one.unknown);
   if (unknown)
     return {

@@ -64,7 +64,7 @@ export function alterationOf(before: Table, now: Table, history = false, carry?:
   const add = now.columns.filter((column) => !old.has(column.name.toLowerCase()));
   const drop = columns.filter((column) => !names.has(column.name.toLowerCase())).map((column) => column.name);
   // A column that was renamed without a word of it looks the same, and its values would be lost.
-  if (add.length > 0 && drop.length > 0)
+  if (carry === undefined && add.length > 0 && drop.length > 0)
     throw refuse(`columns came (${add.map((column) => column.name).join(', ')}) and went (${drop.join(', ')})`);
   const taken = history ? takenName(now) : undefined;
   if (taken !== undefined) throw refuse(`its new column ${taken} has a name that history mode needs for itself`);
