@@ -44,6 +44,13 @@ export function testSource(name: string, start: () => Promise<SourcePlace>): voi
       await place.stop();
     });
 
+    test('tells the time of commits, whatever the time zones; this machine is the server’s', async () => {
+      const before = Date.now();
+      const there = (await source.clock?.()) ?? Number.NaN;
+      expect(there).toBeGreaterThanOrEqual(before - 5);
+      expect(there).toBeLessThanOrEqual(Date.now() + 5);
+    });
+
     describe('catalog', () => {
       test('lists schemas and tables in order; null for a schema that does not exist', async () => {
         for (const table of ['b_listed', 'A_listed', 'a_listed'])
