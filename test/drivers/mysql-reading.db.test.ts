@@ -29,6 +29,15 @@ describe.each(['mysql9', 'mariadb'] as const)('reading from %s', (server) => {
     await ground[Symbol.asyncDispose]();
   });
 
+  test('a session gives up neither a slow statement nor a slow reader, and reads in UTC', async () => {
+    const table = await describeOne(source, ground.database, 'digits');
+    const longest = server === 'mariadb' ? '@@session.max_statement_time' : '@@session.max_execution_time';
+    const settled = `${longest} = 0 and @@session.net_write_timeout >= 86400 and @@session.wait_timeout >= 86400 and @@session.time_zone = '+00:00'`;
+    let rows = 0;
+    for await (const batch of source.read(table, settled, '{}', forever())) rows += batch.rows;
+    expect(rows).toBe(10);
+  });
+
   test('an abort ends the loop and the statement at once, also while the server sends nothing', async () => {
     const table = await describeOne(source, ground.database, 'wide');
     const stop = new AbortController();
