@@ -82,12 +82,15 @@ function alterClause(clause: readonly Token[], rename: Rename | undefined): Verd
   switch (verb) {
     case 'add':
       if (isWord(second, 'partition')) return 'keeps';
-      if (isWord(second, 'index', 'key', 'unique', 'fulltext', 'spatial', 'foreign', 'check')) return 'keeps';
-      if (isWord(second, 'constraint')) return has('primary') ? 'reload' : 'keeps';
+      if (isWord(second, 'index', 'key', 'unique', 'fulltext', 'spatial', 'check')) return 'keeps';
+      if (isWord(second, 'constraint') && has('primary')) return 'reload';
+      // Rows that a key's actions change are not in the log.
+      if (isWord(second, 'foreign', 'constraint')) return has('foreign') ? 'look' : 'keeps';
       if (isWord(second, 'primary', 'period', 'system')) return 'reload';
       return addedColumns(clause).some((one) => valueOfAdded(one) === 'unknown') ? 'reload' : 'look';
     case 'drop':
-      if (isWord(second, 'foreign', 'check', 'constraint')) return 'keeps';
+      if (isWord(second, 'foreign', 'constraint')) return 'look';
+      if (isWord(second, 'check')) return 'keeps';
       if (isWord(second, 'primary', 'partition', 'period', 'system')) return 'reload';
       return 'look';
     case 'modify':
