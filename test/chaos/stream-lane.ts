@@ -5,7 +5,7 @@ import { atDestination } from './checks.ts';
 import { type Fleet, type Mode, productUser, type SourceName, startFleet } from './fleet.ts';
 import { grant, seedSource } from './source.ts';
 import { playStreamRound, type StreamRecord, type StreamStage } from './stream-round.ts';
-import { versionTables } from './stream-versions.ts';
+import { everyVersion, versionTables } from './stream-versions.ts';
 import { accountTables, addStreamTables } from './stream-work.ts';
 
 export type StreamLane = {
@@ -58,8 +58,7 @@ async function openStage({ source: name, mode, rows }: StreamLane): Promise<Stre
     const { user: uid, password: pwd } = productUser;
     const { host, port } = fleet.address;
     const db = 'dst_stream';
-    // Every version in one mode; at most eight of a key and batch in the other.
-    const max_updates = mode === 'mariadb' ? '-1' : '4';
+    const max_updates = everyVersion(mode) ? '-1' : '4';
     const destination = { type: 'rds.sstorem', host, port: String(port), uid, pwd, pwd2: pwd, db, max_updates };
     await configure(api, source, destination);
     for (const table of Object.keys(versionTables))
