@@ -130,6 +130,10 @@ describe('flow-ingest serve', () => {
         );
     }
 
+    // Events are log lines of the worker, and a worker that reads the history again does not say them again.
+    const told = first.err().match(/^.*The schedule was set to auto\..*$/gm);
+    expect(told).toEqual([expect.stringMatching(/ pipeline=default group=Others /)]);
+
     // A second one on the same folder would run two Temporal servers on one file.
     const second = spawn(process.execPath, [main, 'serve'], { env });
     let err = '';

@@ -4,7 +4,7 @@
  */
 
 import type { RollbackTarget } from '../activities/rollback.ts';
-import type { RunTable, TableRecord, TableState } from '../drivers/destination.ts';
+import type { TableState } from '../drivers/destination.ts';
 import type { TableError, TableOptions, TableRef } from '../drivers/model.ts';
 import type { Pause } from './pause.ts';
 import type { Sight } from './progress.ts';
@@ -281,21 +281,7 @@ export type TableDetail = {
   readonly error: TableError | null;
 };
 
-/** Reads control tables of a destination: all tables of the pipeline, or those of one run. */
-export type ReportInput = {
-  readonly pipeline: string;
-  readonly destination: SealedParams;
-  readonly databases: readonly string[];
-  readonly run?: number;
-  /** Counted from 0. */
-  readonly page?: number;
-};
-/** `more`: there is another page; an answer must fit into what Temporal carries. */
-export type ReportAnswer = {
-  readonly tables: readonly TableRecord[];
-  readonly runTables: readonly RunTable[];
-  readonly more?: boolean;
-};
+export type { ReportAnswer, ReportInput } from './reports.ts';
 
 /** Drops what a pipeline made at source and destination; copied data stays. */
 export type RemovalInput = {
