@@ -96,7 +96,7 @@ export const optionRules = {
     0,
     0,
     8760,
-    'Hours of source log to keep for a paused table; 0: resuming loads it again. Used by delta runs.',
+    'Hours of source log to keep for a paused table, which then goes on without a load; 0: resuming loads it again.',
   ),
   keyless_delta: word(
     'source',
@@ -105,13 +105,13 @@ export const optionRules = {
   ),
   ddl_policy: word(
     'source',
-    ['additive', 'manual', 'ignore'],
-    'Structure changes seen by delta runs: new columns are added by themselves, or everything waits for `syncstruct`, or they are ignored.',
+    ['additive', 'manual'],
+    'Structure changes seen by delta runs: brought to the copy by themselves, or everything waits for `syncstruct`.',
   ),
   cascade: word(
     'source',
     ['refuse', 'reload'],
-    'Foreign keys with CASCADE or SET NULL on servers that do not log the affected rows: refuse the delta, or read those rows again.',
+    'Foreign keys with CASCADE or SET NULL on servers that do not log the affected rows: their tables are loaded and not followed, or those rows are read again.',
   ),
   on_unrepresentable: word(
     'source',
