@@ -198,12 +198,12 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     }),
   );
   const release = releaser(reader, from, await keptFrom(ends, claim, from));
-  // The pipeline hears of tables at the end of a slice: when those that were ahead are no more, it is time.
+  // The pipeline hears of tables at the end of a slice: when those that were ahead are no more, or one was given up, it is time.
   const ahead = followed.flatMap((table, index) => (table.aheadUntil === null ? [] : [index]));
   const about: Pumping = {
     stop: state.stop,
     forever: input.until === 'forever',
-    enough: ({ caughtUp }) => ahead.length > 0 && ahead.every((index) => caughtUp.has(index)),
+    enough: ({ caughtUp, gaveUp }) => gaveUp || (ahead.length > 0 && ahead.every((index) => caughtUp.has(index))),
     completeAt: null,
   };
   try {

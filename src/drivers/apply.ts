@@ -87,6 +87,8 @@ export interface Applier extends AsyncDisposable {
   readonly applied: readonly Applied[];
   /** Tables (by index) whose rows are no newer than the stream any more. */
   readonly caughtUp: ReadonlySet<number>;
+  /** A table has left the stream because of its rows (`on_row_error`): its state and error are at the destination. */
+  readonly gaveUp: boolean;
 }
 
 /**

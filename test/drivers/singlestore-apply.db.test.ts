@@ -485,11 +485,13 @@ for (const name of PLACES.filter((one) => one !== 'MySQL')) {
         const copy = await copied(place, destination, [simpleTable('t'), simpleTable('u')]);
         const [db] = copy.databases as [string];
         const begun = await copy.begin(await place.open(undefined, { on_row_error: 'table' }));
+        expect(begun.applier.gaveUp).toBe(false);
         copy.log.insert(0, ['1', LONG]);
         copy.log.insert(1, ['1', 'fine']);
         copy.log.commit();
         await feedAll(begun, seeded(1));
         expect(begun.applier.durable).toBe('1');
+        expect(begun.applier.gaveUp).toBe(true);
         copy.log.insert(0, ['2', 'later']);
         copy.log.insert(1, ['2', 'fine']);
         copy.log.commit();

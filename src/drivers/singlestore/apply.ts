@@ -284,6 +284,9 @@ export async function apply(pool: Pool, request: ApplyRequest, { onRowError, max
     },
     applied: tally.counts,
     caughtUp: ahead.caughtUp,
+    get gaveUp() {
+      return [...databases.values()].some((to) => to.dropped.size > 0);
+    },
     async [Symbol.asyncDispose]() {
       signal.removeEventListener('abort', abort);
       failure ??= { error: new Error('The applier was closed.') };
