@@ -169,6 +169,30 @@ const scenarios: Record<string, Scenario> = {
       { name: 'rollback', workflowId: `pipeline/streams/rollback/${back}` },
     ];
   },
+  'pipeline-paused-with-log': async ({ client }, world) => {
+    world.captures = true;
+    const handle = await startPipeline(client, 'paused', ['a', 'b']);
+    const params = { host: 'h', port: '1', uid: 'u', pwd: 'sealed:x', type: 'rds.pgres', pause_keeps_log: '24' };
+    const saved = { side: 'source', params, fingerprint: 'source', revision: 1, unknown: [] };
+    await handle.executeUpdate(updates.setConnection, { args: [saved] });
+    await full(handle);
+    await runEnded(handle, 1);
+    const act = (name: string, action: string) =>
+      handle.executeUpdate(updates.tableAction, { args: [{ table: { schema: 'public', name }, action }] });
+    await act('a', 'pause');
+    await act('b', 'pause');
+    await runEnded(handle, await requested(handle, 'delta'));
+    await act('a', 'resume');
+    await runEnded(handle, 3);
+    world.logLost = () => true;
+    await act('b', 'resume');
+    await runEnded(handle, 5);
+    return [
+      { name: 'pipeline-paused-with-log', workflowId: 'pipeline/paused' },
+      { name: 'resume-handed-back', workflowId: 'pipeline/paused/syncnew/3' },
+      { name: 'resume-lost', workflowId: 'pipeline/paused/syncnew/4' },
+    ];
+  },
   'pipeline-periodic': async ({ client }, world) => {
     world.captures = true;
     const handle = await startPipeline(client, 'periodic', ['a']);

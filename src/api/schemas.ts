@@ -194,6 +194,7 @@ const runShape = {
   rows: z.object({ loaded: count, inserted: count, updated: count, deleted: count, parked: count }),
   error: tableError,
   progress: progress.optional(),
+  resume: z.literal(true).optional().openapi({ description: 'It lets paused tables go on, and loads nothing.' }),
   ...checkRunShape,
 };
 export const runSchema = z.object(runShape).openapi('Run');

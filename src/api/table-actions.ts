@@ -17,7 +17,7 @@ export function tableActionRoutes(deps: Deps): Route[] {
       tag: 'Tables',
       summary: 'Pause, resume, skip or reload one table',
       description:
-        '`pause` and `skip` take the table out of the stream at the next boundary; its copy stays. `resume` and `reload` have it loaded again by the next syncnew. What can’t be done now is refused with a reason.',
+        '`pause` and `skip` take the table out of the stream at the next boundary; its copy stays. `reload` has it loaded again by the next syncnew, and so does `resume`, unless the source’s option `pause_keeps_log` has had its log kept: then it goes on from where it stands. What can’t be done now is refused with a reason.',
       params: {
         database: pathName('database', 'The name of the database, as list-db shows it, or any value for MySQL.'),
         schema: pathName('schema', 'The schema that contains the table.'),

@@ -5,7 +5,7 @@ import { stream } from './activities.ts';
 import { type DeltaInput, type DeltaResult, type FailedTable, type StreamTotals, signals } from './children.ts';
 import { nameOf, streamDetails } from './labels.ts';
 import { queries } from './messages.ts';
-import { notice, runError, tell } from './notices.ts';
+import { notice, noticed, runError, tell } from './notices.ts';
 import type { Progress, Sight } from './progress.ts';
 import { sightOf } from './sight.ts';
 
@@ -53,6 +53,14 @@ export async function delta(input: DeltaInput): Promise<DeltaResult> {
       running = new wf.CancellationScope();
       const answer = await running.run(() => slice(input));
       take(input, state, answer);
+      await noticed(
+        input.run,
+        (answer.unkept ?? []).map(({ ref, reason }) => ({
+          message: `Its log is not kept while it is paused, so that resuming loads it again: ${reason}`,
+          code: 'log_not_kept',
+          table: nameOf(ref),
+        })),
+      );
       behind = [...answer.behind, ...(answer.keyless ?? [])];
       show(state);
       if (wf.CancellationScope.current().consideredCancelled) return result(state, behind, { state: 'cancelled' });
@@ -119,11 +127,6 @@ function take(input: DeltaInput, state: State, answer: SliceAnswer): void {
     ...answer.altered.map(({ ref, change }) => ({
       message: `The table's structure was changed as at the source: ${change}`,
       code: 'structure_changed',
-      table: nameOf(ref),
-    })),
-    ...(answer.unkept ?? []).map(({ ref, reason }) => ({
-      message: `Its log is not kept while it is paused, so that resuming loads it again: ${reason}`,
-      code: 'log_not_kept',
       table: nameOf(ref),
     })),
   ]);

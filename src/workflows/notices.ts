@@ -13,6 +13,11 @@ export type Notice = {
 
 /** Events for the pipeline's log; at most a hundred at a time, the rest is in the tables' records. */
 export function notice(run: number, notices: readonly Notice[]): void {
+  void noticed(run, notices);
+}
+
+/** The same; done when the pipeline has them. What a workflow says in its last moment is lost otherwise. */
+export async function noticed(run: number, notices: readonly Notice[]): Promise<void> {
   if (notices.length === 0) return;
   const note: NoteEvents = {
     run,
@@ -24,7 +29,7 @@ export function notice(run: number, notices: readonly Notice[]): void {
       table,
     })),
   };
-  void tell(signals.noteEvents, note);
+  await tell(signals.noteEvents, note);
 }
 
 /** Tells the parent pipeline; a parent that is gone is no reason to stop. */
