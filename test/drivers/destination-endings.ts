@@ -152,6 +152,19 @@ export function testEndings(stage: () => Stage): void {
       expect(await destination.runTables(db, 'p', 2)).toMatchObject([{ state: 'skipped' }, { state: 'skipped' }]);
     });
 
+    test('two streams of a pipeline that record a rollback point at the same moment both go on', async () => {
+      const { destination, place, fresh } = stage();
+      const db = await fresh();
+      for (const scope of [1, 2]) await destination.createScope(db, 'p', { ...P0, scope, run: 1, slot: '' });
+      const claims = await Promise.all([1, 2].map((scope) => destination.claimScope([db], 'p', scope, 1)));
+      for (let turn = 0; turn < 20; turn++) {
+        const point = { position: position(`0/${turn + 10}`), sourceTime: null };
+        await Promise.all(claims.map((claim) => destination.addPoint(claim, point)));
+        expect(await place.query(`select point from \`${db}\`._flow_points`)).toEqual([{ point: expect.anything() }]);
+        await place.query(`delete from \`${db}\`._flow_points`);
+      }
+    });
+
     test('removing a pipeline keeps its copies and the other pipelines', async () => {
       const { destination, tables, fresh } = stage();
       const db = await fresh();

@@ -1,7 +1,7 @@
 import type { ClaimedScope, Point, RollBack } from '../apply.ts';
 import type { Position } from '../model.ts';
 import { checkClaim, databaseOf } from './claim.ts';
-import { rows, run, type Session, transaction } from './connection.ts';
+import { numberOf, rows, run, type Session, transaction } from './connection.ts';
 import { isMissing, now, readTime } from './control.ts';
 import { leaveStatements } from './followed.ts';
 import { undoVersions } from './history.ts';
@@ -35,10 +35,15 @@ export async function addPoint(
     const number = Number(newest?.['point'] ?? 0) + 1;
     const at =
       point.sourceTime === null ? null : new Date(point.sourceTime).toISOString().replace('T', ' ').replace('Z', '000');
-    await run(
+    const ordinals = JSON.stringify(await ordinalsAt(session, claim, point.position));
+    const made = await run(
       session,
-      sql`insert into ${points} ([pipeline], [point], [scope], [run], [position], [source_time], [recorded_at], [ordinals]) values (${claim.pipeline}, ${number}, ${claim.scope}, ${claim.run}, ${point.position}, ${at}, ${now()}, ${JSON.stringify(await ordinalsAt(session, claim, point.position))})`,
-    );
+      sql`insert into ${points} ([pipeline], [point], [scope], [run], [position], [source_time], [recorded_at], [ordinals]) values (${claim.pipeline}, ${number}, ${claim.scope}, ${claim.run}, ${point.position}, ${at}, ${now()}, ${ordinals})`,
+    ).catch((error: unknown) => {
+      if (numberOf(error) !== 1062) throw error;
+    });
+    // Another stream of the pipeline records one this very moment, which is as good as one that is seconds old.
+    if (!made) return;
     await run(session, sql`delete from ${points} where [pipeline] = ${claim.pipeline} and [point] <= ${number - KEPT}`);
   });
 }
