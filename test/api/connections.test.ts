@@ -185,6 +185,7 @@ describe('PATCH conn-src', () => {
     ['extract_threads', 'four'],
     ['keyless_delta', 'drop'],
     ['ddl_policy', 'yes'],
+    ['ddl_policy', 'ignore'],
     ['on_unrepresentable', 'null'],
     ['load_threads', '4'],
     ['on_row_error', 'park'],

@@ -208,6 +208,35 @@ describe.each(postgresServers())('structure in the log of %s', (server) => {
     expect([...rows.values()].sort()).toEqual((await linesOf(source, now)).sort());
   });
 
+  test.each([
+    ['and more since', ['alter table %t add d int'], [false, true]],
+    ['', [], [true]],
+  ])('a column that takes NULL from now on %s', async (_, more, whole) => {
+    const { scope, sql } = await followed('create table %t (id int primary key, a int not null, b text not null)');
+    await sql("insert into %t values (1, 1, 'x')");
+    await sql('alter table %t alter a drop not null');
+    await sql("insert into %t values (2, null, 'y')");
+    for (const statement of more) await sql(statement);
+    await sql("insert into %t values (3, null, 'z')");
+    let request = scope.request();
+    const keys: string[] = [];
+    for (const last of whole) {
+      const events = await drain(source, request);
+      const [found] = structures(events);
+      expect(found?.now?.columns.slice(1, 3).map(({ nullable }) => nullable)).toEqual([true, false]);
+      expect(found?.now?.columns.length).toBe(last ? 3 + more.length : 3);
+      keys.push(...changesOf(events).map(({ key }) => key));
+      const tables = [{ table: found?.now as Table, skip: [] }];
+      const before = events.slice(0, events.indexOf(found as Seen)).findLast((event) => event.kind === 'commit');
+      request = scope.request({ tables, from: before?.kind === 'commit' ? before.position : request.from });
+    }
+    const rest = await drain(source, request);
+    expect(structures(rest)).toEqual([]);
+    keys.push(...changesOf(rest).map(({ key }) => key));
+    expect(new Set(keys)).toEqual(new Set(['1', '2', '3']));
+    expect(changesOf(rest).at(-1)?.row?.slice(0, 3)).toEqual(['3', null, 'z']);
+  });
+
   test('partitions may hold other values in a new column each', async () => {
     if (version < 110000) return;
     const { scope, sql } = await followed(

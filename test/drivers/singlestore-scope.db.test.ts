@@ -291,6 +291,18 @@ for (const name of PLACES) {
       });
     });
 
+    test('what users made of a column may keep it from being dropped: reload', async () => {
+      const copy = await copied(place, destination, [simpleTable('a')]);
+      const [db] = copy.databases as [string];
+      const [table] = (await destination.followed([db], 'p', 1)) as [Followed];
+      await place.query(`alter table \`${db}\`.a add column upper varchar(100) as (upper(v)) stored`);
+      const claim = await copy.claim(destination);
+      const request = { claim, table, now: { ...table.table, columns: [id] }, from: position('0'), alter: true };
+      expect(await thrown(destination.restructure(request))).toMatchObject({
+        name: expect.stringMatching(/StructureChanged|DestinationRejected/),
+      });
+    });
+
     test('an attempt whose claim is void changes nothing', async () => {
       const { copy, db, table, claim } = await restructured({});
       await copy.claim(destination);

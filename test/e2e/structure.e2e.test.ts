@@ -35,9 +35,15 @@ const BROUGHT: readonly Change[] = [
   'alter table s add column c8 int',
   'alter table s rename column a to renamed',
   'alter table s drop column b',
-  ['alter table s alter column n drop not null', 'alter table s modify n int null'],
+  [
+    'alter table s alter column n drop not null; insert into s (id, n) values (7000, null)',
+    'alter table s modify n int null; insert into s (id, n) values (7000, null)',
+  ],
   ['alter table s alter column v type varchar(100)', 'alter table s modify v varchar(100)'],
-  ['alter table s alter column n set not null', 'alter table s modify n int not null default 1'],
+  [
+    'delete from s where n is null; alter table s alter column n set not null',
+    'delete from s where n is null; alter table s modify n int not null default 1',
+  ],
 ];
 
 const RELOADED: readonly Change[] = [

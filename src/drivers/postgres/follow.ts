@@ -9,10 +9,13 @@ import { readTypes, type SourceType } from './source-type.ts';
 import type { ruleTally } from './special-values.ts';
 import { cellOf, structureParts } from './table.ts';
 
-/** Rows of a relation can be followed, or why not. `types`: as the relation's columns were, for a look at what it is today. */
+/**
+ * Rows of a relation can be followed, or why not. `types`: as the relation's columns were, for a look at what it is today. `now`: the structure in
+ * which they can be, whatever it is today.
+ */
 export type Settled =
   | { readonly plan: RowPlan }
-  | { readonly reason: string; readonly table: number; readonly types: readonly string[] | null };
+  | { readonly reason: string; readonly table: number; readonly types: readonly string[] | null; readonly now?: Table };
 
 /** Finds the followed table of a relation of the log. */
 export type Follow = {
@@ -59,8 +62,23 @@ export function follow(
           difference,
           types.map((type) => type.text),
         );
-      const problem = (await renumbered(session, table)) ?? (await keyProblem(session, server, relation, table));
+      const today = await columnsToday(session, table);
+      const problem = renumbered(table, today) ?? (await keyProblem(session, server, relation, table));
       if (problem !== undefined) return not(problem);
+      const freed = freedColumns(table, today);
+      if (freed.size > 0) {
+        const columns = table.columns.map((column) =>
+          freed.has(column.name) ? { ...column, nullable: true } : column,
+        );
+        const reason = `Its column "${[...freed].join('", "')}" may be NULL from now on.`;
+        // The catalog may have other columns than these rows by now: that is told when the log has come to them.
+        return today?.columns.size === table.columns.length + table.leftOut.length
+          ? not(
+              reason,
+              types.map((type) => type.text),
+            )
+          : { reason, table: index, types: null, now: { ...table, columns } };
+      }
       const columns = table.columns.map((column, place): LogColumn => {
         const { type } = types[place] as { type: SourceType };
         const key = table.key.includes(column.name);
@@ -124,26 +142,46 @@ function differenceOf(table: Table, relation: LogRelation, types: readonly { tex
   return added && `A column "${added.name}" was added.`;
 }
 
-/**
- * A column dropped and added again under the same name and type: the log shows no difference, the catalog does. It may have come to that
- * later than these rows; they need the same reload. Asked for every relation of the log, so that it is one small query.
- */
-async function renumbered(session: Session, table: Table): Promise<string | undefined> {
-  const { rows } = await session.query<{ oid: number; numbers: Record<string, number> | null }>(
-    `select c.oid, (select json_object_agg(attname, attnum) from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped) as numbers
+/** A table's columns in the catalog, which may be ahead of the log; undefined: there is no such table. */
+type Today = { readonly oid: number; readonly columns: ReadonlyMap<string, { number: number; notNull: boolean }> };
+
+/** Asked for every relation of the log, so that it is one small query. */
+async function columnsToday(session: Session, table: Table): Promise<Today | undefined> {
+  const { rows } = await session.query<{ oid: number; columns: Record<string, [number, boolean]> | null }>(
+    `select c.oid, (select json_object_agg(attname, json_build_array(attnum, attnotnull)) from pg_attribute
+       where attrelid = c.oid and attnum > 0 and not attisdropped) as columns
      from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2`,
     [table.ref.schema, table.ref.name],
   );
   const now = rows[0];
-  if (now === undefined) return 'It was dropped or renamed.';
+  if (now === undefined) return undefined;
+  const columns = Object.entries(now.columns ?? {}).map(
+    ([name, [number, notNull]]) => [name, { number, notNull }] as const,
+  );
+  return { oid: now.oid, columns: new Map(columns) };
+}
+
+/**
+ * A column dropped and added again under the same name and type: the log shows no difference, the catalog does. It may have come to that
+ * later than these rows; they need the same reload.
+ */
+function renumbered(table: Table, today: Today | undefined): string | undefined {
+  if (today === undefined) return 'It was dropped or renamed.';
   const parts = structureParts(table);
   if (parts === undefined) return undefined;
-  if (parts.oid !== now.oid) return 'Another table has taken its name.';
-  const numbers = new Map(Object.entries(now.numbers ?? {}));
+  if (parts.oid !== today.oid) return 'Another table has taken its name.';
   const column = table.columns.find(
-    ({ name }, place) => numbers.has(name) && numbers.get(name) !== parts.numbers[place],
+    ({ name }, place) => today.columns.has(name) && today.columns.get(name)?.number !== parts.numbers[place],
   );
   return column && `Its column "${column.name}" was dropped and added again.`;
+}
+
+/** Columns that take NULL now, which the log does not say. */
+function freedColumns(table: Table, today: Today | undefined): Set<string> {
+  const freed = table.columns.filter(
+    ({ name, nullable }) => !nullable && !table.key.includes(name) && today?.columns.get(name)?.notNull === false,
+  );
+  return new Set(freed.map(({ name }) => name));
 }
 
 /** Whether the log names the key of every row, and the key still names one row only. */

@@ -90,6 +90,11 @@ export async function* logEvents(
       return;
     }
     const { types, reason } = settled;
+    if (settled.now) {
+      relation.plan = null;
+      refuse(table, settled.now, reason);
+      return;
+    }
     const followed = request.tables[table] as CaptureRequest['tables'][0];
     const next =
       types === null

@@ -5,13 +5,13 @@ import { StructureChanged } from '../errors.ts';
 import { unescapeText } from '../load-text.ts';
 import type { Column, ColumnType, Table } from '../model.ts';
 import { checkClaim, openClaimed } from './claim.ts';
-import { destroy, rows, run, type Session, transaction } from './connection.ts';
+import { destroy, numberOf, rows, run, type Session, transaction } from './connection.ts';
 import { columnText, isBinary } from './ddl.ts';
 import type { Dialect } from './dialect.ts';
 import { storeStructure } from './followed.ts';
 import { takenName, versioned } from './history.ts';
 import type { Pool } from './pool.ts';
-import { explain } from './rejects.ts';
+import { explain, serverText } from './rejects.ts';
 import { rereadLetters } from './rereads.ts';
 import { quote, sql, table, text } from './sql.ts';
 
@@ -107,6 +107,11 @@ export function holds(type: ColumnType, old: ColumnType): boolean {
 const SIZES = ['tiny', 'normal', 'medium', 'long'] as const;
 const TEXT_BYTES = [255, 65_535, 16_777_215, 4_294_967_295];
 
+/** What is not supported, or stands in the way of a column: keys, foreign keys and generated columns that users have made. */
+const REFUSES_DDL: ReadonlySet<number> = new Set([
+  1072, 1091, 1235, 1706, 1828, 1829, 1832, 1833, 1846, 1901, 3106, 3108, 3837, 3959,
+]);
+
 async function alter(
   session: Session,
   dialect: Dialect,
@@ -117,7 +122,13 @@ async function alter(
   const place = table(database, followed.place).raw;
   const step = async (actions: string) => {
     await checkClaim(session, claim, database);
-    await run(session, `alter table ${place} ${actions}`);
+    await run(session, `alter table ${place} ${actions}`).catch((error: unknown) => {
+      if (!REFUSES_DDL.has(numberOf(error))) throw error;
+      throw new StructureChanged(
+        `The destination can not change ${database}.${followed.place} like that: ${serverText(error)}.`,
+        'Load the table again.',
+      );
+    });
   };
   await renameColumns(session, dialect, followed, { rename, widen }, step);
   const present = await columnsOf(session, followed);
