@@ -156,6 +156,7 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
     tables.filter(({ table }) => (table.key.length > 0 && table.kind !== 'view') === wanted),
   ) as [Followed[], Followed[]];
   const followed = await leaveUnlogged(ends, claim, keyed);
+  if (followed.length < keyed.length && input.until === 'forever') state.finish();
   const options = new Map(input.options?.map((one) => [keyOf(one.ref), one.options]));
   const keyless = others.slice(0, 1000).map((table) => table.ref);
   const reached = (position: Position, goal: Position): boolean => source.reached(position, goal);

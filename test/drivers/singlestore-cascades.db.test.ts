@@ -401,6 +401,29 @@ for (const server of ['mariadb', 'mysql9'] as const)
         }
       });
 
+      test('a transaction of more tables than one of the destination is refused by name when it takes keys away', async () => {
+        await using ground = await playground(server);
+        await arrange(ground, seeded(14));
+        await ground.sql("replace into root values (1, 1, 'a')");
+        const following = await begin(ground, place, destination);
+        await using _ = following.source;
+        await follow(following, destination);
+        await promote(following, destination);
+        await ground.sql('begin');
+        await ground.sql('delete from root where id = 1');
+        for (const name of ['tree', 'word', 'pair']) await ground.sql(`delete from ${name}`);
+        await ground.sql("insert into tree values (1, null, 'a')");
+        await ground.sql("insert into word values ('new', 1)");
+        await ground.sql('commit');
+        const small = await place.open(undefined, {}, { transactionTables: 9 });
+        await expect(follow(following, small)).rejects.toMatchObject({
+          name: 'DestinationRejected',
+          message: expect.stringMatching(/more tables.*keys of .*\.(root|tree|word|pair),/),
+        });
+        await follow(following, destination);
+        await expectSame(place, following, 'by one that writes more at once');
+      });
+
       test('a row that the destination refuses when it is read again becomes a letter, and comes back', async () => {
         await using ground = await playground(server);
         await ground.sql(`create table root (${TABLES['root']})`);
