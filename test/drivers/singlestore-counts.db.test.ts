@@ -213,8 +213,20 @@ for (const name of ['MariaDB', 'SingleStore mode'] as const) {
         await place.query(
           `insert into \`${db}\`._flow_runs (run, ${columns}, updated) select ${run}, ${columns}, 1 from \`${db}\`._flow_runs where pipeline = 'old' and run = 1`,
         );
-      const next = await copy.begin(destination);
+      // Two streams of the pipeline find them at once.
+      const side = { scope: 2, run: 1, token: 0, seq: 0, position: position('0'), slot: 's', identity: 'i' };
+      await destination.createScope(db, 'old', side);
+      const [next, beside] = await Promise.all([
+        copy.begin(destination),
+        destination.claimScope([db], 'old', 2, 1).then((claim) =>
+          destination.apply({
+            ...{ claim, tables: [], capture: log.capture(), reached: () => true, written: async () => log.written() },
+            signal: new AbortController().signal,
+          }),
+        ),
+      ]);
       await next.applier[Symbol.asyncDispose]();
+      await beside[Symbol.asyncDispose]();
       const left = await place.query(
         `select distinct run from \`${db}\`._flow_runs where pipeline = 'old' order by run`,
       );

@@ -98,7 +98,7 @@ function sizeOf({ inserted, updated, deleted }: Changes): number {
   return inserted + updated + deleted;
 }
 
-/** Adds what old runs of the stream have applied to their tables' sums and forgets them. Of one scope at a time: only the main stream has such rows. */
+/** Adds what old runs of the stream have applied to their tables' sums and forgets them. */
 export async function pruneRuns(session: Session, claim: ClaimedScope, database: string): Promise<void> {
   const runs = table(database, '_flow_runs');
   const mine = sql`where [pipeline] = ${claim.pipeline} and [state] = 'streamed'`;
@@ -111,6 +111,8 @@ export async function pruneRuns(session: Session, claim: ClaimedScope, database:
   const old = `${mine} ${sql`and [run] <= ${Number(oldest)}`}`;
   await transaction(session, async () => {
     await checkClaim(session, claim, database);
+    // A side stream may do the same just now: whoever comes second finds nothing.
+    await rows(session, `${sql`select [run] from ${runs}`} ${old} for update`);
     const sums = await rows(
       session,
       `${sql`select [table_id], ${{ raw: SUMS }} from ${runs}`} ${old} group by \`table_id\``,
