@@ -6,6 +6,14 @@ import { queues, type SetConnection, type SetTable, updates } from '../../src/wo
 
 let installed = false;
 
+/** More updates than a pipeline takes before it turns over; the last one sets the licence `k1009`. */
+export async function manyUpdates(handle: WorkflowHandle): Promise<void> {
+  const set = (n: number) => handle.executeUpdate(updates.setLicence, { args: [{ key: `k${n}` }] });
+  // The server takes ten of one workflow at a time.
+  for (let n = 0; n < 1008; n += 8) await Promise.all(Array.from({ length: 8 }, (_, i) => set(n + i)));
+  for (let n = 1008; n < 1010; n++) await set(n);
+}
+
 export type Harness = {
   readonly client: Client;
   readonly namespace: string;

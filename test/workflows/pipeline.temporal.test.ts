@@ -12,7 +12,7 @@ import type {
 import { queries, updates } from '../../src/workflows/messages.ts';
 import type { Progress } from '../../src/workflows/progress.ts';
 import { fakeActivities, newWorld, type World } from '../fakes/activities.ts';
-import { type Harness, startHarness, startPipeline, until } from './harness.ts';
+import { type Harness, manyUpdates, startHarness, startPipeline, until } from './harness.ts';
 
 let harness: Harness;
 const where = () => ({ address: inject('temporal').address, bundlePath: inject('bundlePath') });
@@ -284,9 +284,7 @@ describe('survival', () => {
       () => overview(handle),
       (view) => view.current.load !== null,
     );
-    for (let n = 0; n < 1010; n++) {
-      await handle.executeUpdate(updates.setLicence, { args: [{ key: `k${n}` }] });
-    }
+    await manyUpdates(handle);
     sent.open();
     const [run] = await ended(handle);
     expect(run).toMatchObject({ id: 1, state: 'succeeded', rows: { loaded: 1200 } });

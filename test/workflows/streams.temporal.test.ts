@@ -5,7 +5,7 @@ import type { SliceInput } from '../../src/activities/capture.ts';
 import type { PipelineEvent, PipelineOverview, RequestAnswer, Run, Schedule } from '../../src/workflows/messages.ts';
 import { queries, updates } from '../../src/workflows/messages.ts';
 import { emptySlice, fakeActivities, newWorld, type World } from '../fakes/activities.ts';
-import { type Harness, startHarness, startPipeline, until } from './harness.ts';
+import { type Harness, manyUpdates, startHarness, startPipeline, until } from './harness.ts';
 
 let harness: Harness;
 const where = () => ({ address: inject('temporal').address, bundlePath: inject('bundlePath') });
@@ -366,7 +366,7 @@ describe('beside a stream', () => {
   it('turns over under a running stream, and goes on', { timeout: 240_000 }, async () => {
     const handle = await streaming();
     const { runId } = await handle.describe();
-    for (let i = 0; i < 1010; i++) await handle.executeUpdate(updates.setLicence, { args: [{ key: `k${i}` }] });
+    await manyUpdates(handle);
     await until(
       async () => (await handle.describe()).runId,
       (id) => id !== runId,

@@ -4,6 +4,7 @@ import { CONTROL, type ControlTable, type Kind } from './control-tables.ts';
 import type { Dialect } from './dialect.ts';
 import { checkDatabaseName } from './names.ts';
 import { quote, sql, table } from './sql.ts';
+import { ofTables } from './tables.ts';
 
 /** The statement that creates a control table where it is missing. */
 export function controlDdl(dialect: Dialect, database: string, name: string): string {
@@ -96,10 +97,8 @@ async function createDatabase(session: Session, database: string): Promise<void>
 
 async function columnsOf(session: Session, database: string): Promise<Map<string, Set<string>>> {
   const names = Object.keys(CONTROL);
-  const found = await rows(
-    session,
-    sql`select table_name as [name], column_name as [field] from information_schema.columns where table_schema = ${database} and table_name in (${names})`,
-  );
+  const columns = sql`select table_name as [name], column_name as [field] from information_schema.columns where table_schema = ${database}`;
+  const found = await ofTables(session, columns, names);
   const tables = new Map<string, Set<string>>();
   for (const { name, field } of found) {
     const columns = tables.get(String(name)) ?? new Set();

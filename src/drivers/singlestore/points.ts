@@ -26,25 +26,33 @@ export async function addPoint(
     await checkClaim(session, claim, database);
     const [newest] = await rows(
       session,
-      sql`select [point], [position], [recorded_at] from ${points} where [pipeline] = ${claim.pipeline} order by [point] desc limit 1`,
+      sql`select [position], [recorded_at] from ${points} where [pipeline] = ${claim.pipeline} and [scope] = ${claim.scope} order by [point] desc limit 1`,
     );
     const age = newest
       ? Date.now() - Date.parse(readTime(newest['recorded_at'] ?? null) ?? '')
       : Number.POSITIVE_INFINITY;
     if (newest?.['position'] === point.position || age < APART_MS) return;
-    const number = Number(newest?.['point'] ?? 0) + 1;
     const at =
       point.sourceTime === null ? null : new Date(point.sourceTime).toISOString().replace('T', ' ').replace('Z', '000');
     const ordinals = JSON.stringify(await ordinalsAt(session, claim, point.position));
-    const made = await run(
-      session,
-      sql`insert into ${points} ([pipeline], [point], [scope], [run], [position], [source_time], [recorded_at], [ordinals]) values (${claim.pipeline}, ${number}, ${claim.scope}, ${claim.run}, ${point.position}, ${at}, ${now()}, ${ordinals})`,
-    ).catch((error: unknown) => {
-      if (numberOf(error) !== 1062) throw error;
-    });
-    // Another stream of the pipeline records one this very moment, which is as good as one that is seconds old.
-    if (!made) return;
-    await run(session, sql`delete from ${points} where [pipeline] = ${claim.pipeline} and [point] <= ${number - KEPT}`);
+    for (;;) {
+      const [last] = await rows(
+        session,
+        sql`select max([point]) as [n] from ${points} where [pipeline] = ${claim.pipeline}`,
+      );
+      const number = Number(last?.['n'] ?? 0) + 1;
+      const made = await run(
+        session,
+        sql`insert into ${points} ([pipeline], [point], [scope], [run], [position], [source_time], [recorded_at], [ordinals]) values (${claim.pipeline}, ${number}, ${claim.scope}, ${claim.run}, ${point.position}, ${at}, ${now()}, ${ordinals})`,
+      ).catch((error: unknown) => {
+        if (numberOf(error) !== 1062) throw error;
+      });
+      // Another stream of the pipeline took the number this very moment, and its transaction has ended.
+      if (!made) continue;
+      const old = sql`delete from ${points} where [pipeline] = ${claim.pipeline} and [point] <= ${number - KEPT}`;
+      await run(session, old);
+      return;
+    }
   });
 }
 

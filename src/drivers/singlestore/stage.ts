@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Followed } from '../apply.ts';
 import type { Column } from '../model.ts';
-import { rows, run } from './connection.ts';
+import { run } from './connection.ts';
 import { tableDdl } from './ddl.ts';
 import type { Dialect } from './dialect.ts';
 import { VERSION_COLUMNS, versionSets } from './history.ts';
@@ -9,6 +9,7 @@ import { loadText } from './load.ts';
 import { stageName } from './names.ts';
 import { type Pool, withSession } from './pool.ts';
 import { quote, sql, table } from './sql.ts';
+import { ofTables } from './tables.ts';
 import { type VersionStatements, versionStatements } from './version-statements.ts';
 
 /**
@@ -134,10 +135,9 @@ export async function ensureStages(pool: Pool, writings: readonly Writing[]): Pr
   const database = writings[0]?.followed.target.database;
   if (database === undefined) return;
   await withSession(pool, async (session) => {
-    const found = await rows(
-      session,
-      sql`select table_name as [name], column_name as [field] from information_schema.columns where table_schema = ${database} and table_name in (${writings.map(({ stage }) => stage.name)}) and column_name like '_flow_row_%'`,
-    );
+    const marks = sql`select table_name as [name], column_name as [field] from information_schema.columns where table_schema = ${database} and column_name like '_flow_row_%'`;
+    const names = writings.map(({ stage }) => stage.name);
+    const found = await ofTables(session, marks, names);
     const present = new Map(found.map((row) => [String(row['name']), String(row['field'])]));
     for (const { followed, stage } of writings) {
       if (present.get(stage.name) === stage.row) continue;

@@ -64,8 +64,24 @@ export function isPromoted(registered: Registered): boolean {
 /** Names of the tables in a database, as the server shows them; `names`: only these, if given. */
 export async function tableNames(session: Session, database: string, names?: readonly string[]): Promise<Set<string>> {
   const all = sql`select table_name as [name] from information_schema.tables where table_schema = ${database}`;
-  const found = await rows(session, names === undefined ? all : `${all}${sql` and table_name in (${names})`}`);
+  const found = names === undefined ? await rows(session, all) : await ofTables(session, all, names);
   return new Set(found.map((row) => String(row['name'])));
+}
+
+/** Tables per statement. */
+const LOOKUPS = 100;
+
+/**
+ * What a query of `information_schema` says of these tables; it ends in a condition. MariaDB looks a table up when it is named alone, and opens every
+ * table of the database when names stand in a list.
+ */
+export async function ofTables(session: Session, query: string, names: readonly string[]): Promise<Row[]> {
+  const found: Row[] = [];
+  for (let i = 0; i < names.length; i += LOOKUPS) {
+    const some = names.slice(i, i + LOOKUPS).map((name) => `${query}${sql` and table_name = ${name}`}`);
+    found.push(...(await rows(session, some.join(' union all '))));
+  }
+  return found;
 }
 
 /** Refuses to go on with a load whose rows are not there. */
