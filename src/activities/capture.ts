@@ -100,8 +100,10 @@ async function slice(ends: Ends, input: SliceInput): Promise<SliceAnswer> {
     seen: await openSight(ends, input),
   };
   try {
-    // An earlier attempt may have taken tables out and died before it could say so: this slice is there to tell.
-    if (Context.current().info.attempt > 1 && (await lostTables(ends, input)).length > 0) over.abort();
+    // An earlier attempt may have taken tables out and died before it could say so: a slice that goes on for ever is there to tell. Any other one
+    // tells at its end, and its caller counts on that end.
+    const again = Context.current().info.attempt > 1;
+    if (again && input.until === 'forever' && (await lostTables(ends, input)).length > 0) over.abort();
     for (let passes = 1; ; passes++) {
       const pass = await follow(ends, state);
       // A changed structure ends a pass: the next one reads with the new structure, or without the table.

@@ -16,7 +16,12 @@ export type PromoteInput = Sealed & {
   readonly tables: readonly SealedTable[];
 };
 export type HandOverInput = PromoteInput & { readonly main: MainStream };
-export type HandOverAnswer = { readonly lost: readonly FailedTable[]; readonly databases: readonly string[] };
+/** `behind`: nothing was done, because the main stream stands further on than the side stream. */
+export type HandOverAnswer = {
+  readonly lost: readonly FailedTable[];
+  readonly databases: readonly string[];
+  readonly behind?: true;
+};
 export type EndInput = Omit<PromoteInput, 'tables'>;
 /** `scope` null: the run ended before it could say which scope it had made, if any. */
 export type AbandonInput = Omit<EndInput, 'scope'> & { readonly scope: number | null };
@@ -106,8 +111,15 @@ async function handOver(ends: Ends, input: HandOverInput): Promise<HandOverAnswe
   const left = input.databases.filter((database) => rows.get(database)?.some((row) => row.scope === input.scope));
   let lost: readonly FailedTable[] = [];
   if (left.length === input.databases.length) {
-    await at('destination', () => destination.claimScope(databases, pipeline, main.scope, first.run));
+    const goal = await at('destination', () => destination.claimScope(databases, pipeline, main.scope, first.run));
     const side = await at('destination', () => destination.claimScope(left, pipeline, input.scope, input.run));
+    // What lies between the two would be applied by neither.
+    const there = new Map(goal.databases.map((row) => [row.database, row.position]));
+    const isBehind = side.databases.some(({ database, position }) => {
+      const wanted = there.get(database);
+      return wanted !== undefined && !ends.source.reached(position, wanted);
+    });
+    if (isBehind) return { lost: [], databases, behind: true };
     await journal(ends, input);
     const from = new Map(side.databases.map((row) => [row.database, row.position]));
     lost = await promote(ends, { ...input, scope: main.scope }, (database) => from.get(database));

@@ -79,18 +79,22 @@ export async function handOver(
   await tell(signals.handOver, input.run);
   await wf.condition(() => state.mainStopped);
   await catchUp(input, state, began);
-  const tables = sealed(state);
-  if (tables.length === 0) return main.databases;
+  if (sealed(state).length === 0) return main.databases;
   return wf.CancellationScope.nonCancellable(async () => {
     await tell(signals.rolledForward, input.run);
     state.phase = 'promoting';
     show(state);
-    const { lost, databases } = await bulk.handOverTables.executeWithOptions(
-      { summary: `hand ${tables.length} tables over to the main stream` },
-      [{ ...ends(input), scope: began.scope, databases: began.databases, tables, main }],
-    );
-    await giveUp(input, state, lost);
-    return databases;
+    for (;;) {
+      const tables = sealed(state);
+      if (tables.length === 0) return main.databases;
+      const { lost, databases, behind } = await bulk.handOverTables.executeWithOptions(
+        { summary: `hand ${tables.length} tables over to the main stream` },
+        [{ ...ends(input), scope: began.scope, databases: began.databases, tables, main }],
+      );
+      await giveUp(input, state, lost);
+      if (!behind) return databases;
+      await catchUp(input, state, began);
+    }
   });
 }
 

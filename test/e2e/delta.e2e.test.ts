@@ -1,5 +1,6 @@
 import type { WorkflowHandle } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
+import type { SliceAnswer } from '../../src/activities/capture.ts';
 import {
   type PipelineEvent,
   type PipelineOverview,
@@ -252,6 +253,43 @@ describe('a table that an attempt has taken out of the stream before it died', (
       const events = await handle.query<readonly PipelineEvent[], [{ since: number }]>(queries.events, { since: 0 });
       expect(events.filter(({ code }) => code === 'StructureChanged')).toMatchObject([{ table: 'public.empty_table' }]);
     } finally {
+      await source.drop();
+      await target.drop();
+    }
+  });
+});
+
+describe('a side stream that has not come as far as the main stream', () => {
+  it('follows once more before it hands its tables over', { timeout: 120_000 }, async () => {
+    const [source, target] = await Promise.all([seedMysql(inject('mariadb'), 1_000), makeDestination('mariadb')]);
+    const slices: SliceAnswer[] = [];
+    // The first slice ends, and more is written that the main stream applies; the second one does nothing.
+    const own = await startWorker(({ captureSlice }) => ({
+      captureSlice: async (input) => {
+        if (input.scope === 1) return captureSlice(input);
+        const answer = slices.length === 1 ? (slices[0] as SliceAnswer) : await captureSlice(input);
+        if (slices.push(answer) === 1) {
+          await source.run("insert into empty_table values (1, 'late'); update big set a = 4711 where id = 1");
+          await until(
+            () => target.query<{ a: number }>(`select a from ${target.db}.big where id = 1`),
+            ([row]) => Number(row?.a) === 4711,
+            30_000,
+          );
+        }
+        return answer;
+      },
+    }));
+    try {
+      const handle = await startPipeline(own, source, target, [{ name: 'big' }]);
+      await expectGood(handle, await runFull(handle));
+      await handle.executeUpdate(updates.setSchedule, { args: [auto] });
+      await choose(handle, source, { name: 'empty_table' });
+      await expectGood(handle, await runOperation(handle, 'syncnew'));
+      expect(slices).toHaveLength(3);
+      await expectSame(source, target, ['big', 'empty_table']);
+      await handle.executeUpdate(updates.remove, { args: [{}] });
+    } finally {
+      await own.stop();
       await source.drop();
       await target.drop();
     }

@@ -5,7 +5,14 @@ import { expect, inject } from 'vitest';
 import { type ComparedTable, compareTables, describeDifferences } from '../../scripts/compare.ts';
 import type { ServerInfo } from '../../scripts/servers/server.ts';
 import { createConnections } from '../../src/activities/connections.ts';
-import { createBulkActivities, createQuickActivities, createStreamActivities } from '../../src/activities/index.ts';
+import {
+  type BulkActivities,
+  createBulkActivities,
+  createQuickActivities,
+  createStreamActivities,
+  type QuickActivities,
+  type StreamActivities,
+} from '../../src/activities/index.ts';
 import { setInstallation } from '../../src/activities/names.ts';
 import type { TableOptions } from '../../src/drivers/model.ts';
 import { newKeyText, parseKey, type SecretKey, sealParams } from '../../src/secrets.ts';
@@ -29,8 +36,10 @@ export function sealed(params: Record<string, string>): Record<string, string> {
   return sealParams(key, params);
 }
 
-/** Real workflows and activities on the shared Temporal server, in a namespace of their own. */
-export async function startWorker(): Promise<Harness> {
+/** Real workflows and activities on the shared Temporal server, in a namespace of their own. `change` may put something in an activity's place. */
+export async function startWorker(
+  change: (activities: BulkActivities & QuickActivities & StreamActivities) => Partial<StreamActivities> = () => ({}),
+): Promise<Harness> {
   setInstallation(randomUUID());
   const connections = createConnections(key);
   const activities = {
@@ -38,7 +47,8 @@ export async function startWorker(): Promise<Harness> {
     ...createQuickActivities(connections),
     ...createStreamActivities(connections),
   };
-  return startHarness({ address: inject('temporal').address, bundlePath: inject('bundlePath') }, activities);
+  const where = { address: inject('temporal').address, bundlePath: inject('bundlePath') };
+  return startHarness(where, { ...activities, ...change(activities) });
 }
 
 /** A destination database of its own; in SingleStore mode behind the proxy that rejects what SingleStore rejects. */
