@@ -32,7 +32,8 @@ import { startWorkload } from './workload.ts';
 type Seed = () => Promise<SeededSource>;
 const cases: readonly (readonly [string, 'mariadb' | 'singlestore', Seed])[] = [
   ['PostgreSQL 18', 'mariadb', () => seedPostgres(inject('postgres18'), 20_000)],
-  ['MariaDB 10.11', 'singlestore', () => seedMysql(inject('mariadb'), 20_000)],
+  ['MySQL 9', 'singlestore', () => seedMysql(inject('mysql9'), 20_000)],
+  ['MariaDB 10.11', 'mariadb', () => seedMysql(inject('mariadb'), 20_000)],
 ];
 
 let harness: Harness;

@@ -17,7 +17,7 @@ import {
 import { type SeededSource, seedMysql, seedPostgres } from './sources.ts';
 
 const cases: readonly (readonly [string, 'mariadb' | 'singlestore', () => Promise<SeededSource>])[] = [
-  // PostgreSQL 15 changes its structure in the driver's own suite.
+  ['PostgreSQL 15', 'mariadb', () => seedPostgres(inject('postgres15'), 10)],
   ['PostgreSQL 18', 'singlestore', () => seedPostgres(inject('postgres18'), 10)],
   ['MySQL 9', 'singlestore', () => seedMysql(inject('mysql9'), 10)],
   ['MariaDB 10.11', 'mariadb', () => seedMysql(inject('mariadb'), 10)],
