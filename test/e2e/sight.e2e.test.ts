@@ -136,6 +136,11 @@ describe.each([
       expect(later.completeAt).toBeGreaterThan(seen.completeAt as number);
       expect((await report(handle, target, idle.id)).big).toEqual({ table: found.big.table, run: undefined });
 
+      // The next change is of a later second, in which MariaDB tells its commit times.
+      await until(
+        () => Promise.resolve(Date.now()),
+        (now) => now >= Date.parse(found.empty.table.changedAt ?? '') + 1_000,
+      );
       await source.run("insert into empty_table values (4, 'd')");
       await expectGood(handle, await runOperation(handle, 'delta'));
       const last = (await report(handle, target, run.id)).empty;
