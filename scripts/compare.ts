@@ -47,13 +47,11 @@ export async function compareTables(
 ): Promise<Comparison[]> {
   const open = () => (source.kind === 'postgres' ? openPostgres(source, source.database) : openMysql(source));
   const results: Comparison[] = [];
-  for (const table of tables) {
-    const sides = await Promise.all([open(), openMysql(destination)]);
-    try {
-      results.push(await compareTable(sides[0], sides[1], table, onProgress));
-    } finally {
-      await Promise.all(sides.map((side) => side.close()));
-    }
+  const sides = await Promise.all([open(), openMysql(destination)]);
+  try {
+    for (const table of tables) results.push(await compareTable(sides[0], sides[1], table, onProgress));
+  } finally {
+    await Promise.all(sides.map((side) => side.close()));
   }
   return results;
 }

@@ -5,6 +5,7 @@ import { setInstallation } from './activities/names.ts';
 import { type Config, readSecretKey } from './config.ts';
 import type { Log } from './log.ts';
 import { temporalOptions } from './temporal-options.ts';
+import { startWatchdog } from './watchdog.ts';
 import { workerFields } from './worker-log.ts';
 import { workflowBundle } from './workflow-bundle.ts';
 import { queues } from './workflows/messages.ts';
@@ -27,6 +28,7 @@ export async function runWorker(config: Config, log: Log): Promise<void> {
       error: (message, meta) => log.error(message, workerFields('ERROR', meta)),
     },
   });
+  startWatchdog();
   const key = readSecretKey(config.secretKeyFile);
   setInstallation(key.id);
   const connections = createConnections(key);

@@ -31,9 +31,7 @@ export async function openPostgres(address: Address, database: string): Promise<
   });
   await client.connect();
   await client.query("set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'");
-  await client.query(
-    'set extra_float_digits = 3; set bytea_output = hex; begin isolation level repeatable read read only',
-  );
+  await client.query('set extra_float_digits = 3; set bytea_output = hex');
   return {
     shape: (table) => readShape(client, table),
     rows: (table, expressions, order) => readRows(client, table, expressions, order),
@@ -42,6 +40,8 @@ export async function openPostgres(address: Address, database: string): Promise<
 }
 
 async function readShape(client: pg.Client, table: TableName) {
+  // Each table is compared as it is now, its shape and its rows in one snapshot.
+  await client.query('commit; begin isolation level repeatable read read only');
   const { rows } = await client.query<string[]>({ text: shapeQuery, values: [qualified(table)], rowMode: 'array' });
   const columns = rows.map((row) => column(row[0] ?? '', row[1] ?? '', row[2] ?? '', row[3] ?? '', row[4] === 'true'));
   const key = rows

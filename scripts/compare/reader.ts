@@ -18,7 +18,7 @@ export type Shape = { columns: SourceColumn[]; key: string[] };
 
 export type Cells = (string | null)[];
 
-/** An open side of a comparison, read in one snapshot where the server has such a thing. */
+/** An open side of a comparison: tables one after another, each read in one snapshot where the server has such a thing, its shape first. */
 export type Reader = {
   shape(table: TableName): Promise<Shape>;
   /** The cells of `columns` of every row, in batches, sorted when `order` is not empty. */

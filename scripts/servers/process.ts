@@ -55,6 +55,8 @@ export function startProgram(command: string, args: readonly string[], options: 
     guard.stdin?.end('done\n');
   });
   const end = async (signal: NodeJS.Signals, patienceMs: number) => {
+    // Who ends it waits for that, with nothing else to do maybe.
+    child.ref();
     signalGroup(pid, signal);
     const timeout = new AbortController();
     await Promise.race([exited, delay(patienceMs, undefined, { signal: timeout.signal }).catch(() => {})]);

@@ -57,11 +57,16 @@ export async function startFleet(sourceName: SourceName, mode: Mode): Promise<Fl
     for (const end of ends) await end().catch(() => {});
   };
   try {
-    const source = await owned(startSource(sourceName));
-    const destination = await owned(startDestination({ settings: durable.mariadb }));
+    const starting = [
+      owned(startSource(sourceName)),
+      owned(startDestination({ settings: durable.mariadb })),
+      owned(startTemporal()),
+    ] as const;
+    // All of them, that none is left behind when another can't be had.
+    await Promise.allSettled(starting);
+    const [source, destination, temporal] = await Promise.all(starting);
     const proxy = mode === 'singlestore' ? await startSingleStoreProxy({ backend: destination }) : undefined;
     if (proxy) ends.unshift(() => proxy.close());
-    const temporal = await owned(startTemporal());
     const connection = await Connection.connect({ address: temporal.address });
     ends.unshift(() => connection.close());
     const folder = await makeRunFolder('chaos');

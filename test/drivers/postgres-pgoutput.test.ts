@@ -346,6 +346,25 @@ describe('the stream', () => {
     await stream.close();
   });
 
+  test('who waits for a stream that was closed hears of it, whatever had arrived', async () => {
+    const wire = new Wire();
+    const { stream } = await streamOf(wire);
+    for (let index = 0; index < 3; index++) wire.emit('data', copy(Buffer.alloc(65_536)));
+    await expect(stream.wait(1_000)).resolves.toBe(true);
+    await stream.close();
+    expect(stream.next()).toBe(false);
+    await expect(stream.wait(1_000)).rejects.toThrow(/closed/);
+  });
+
+  test('who waits while a stream is closed is woken', async () => {
+    const wire = new Wire();
+    const { stream } = await streamOf(wire);
+    const waiting = stream.wait(60_000);
+    await stream.close();
+    await waiting;
+    await expect(stream.wait(60_000)).rejects.toThrow(/closed/);
+  });
+
   test('the socket is paused while the consumer does not come', async () => {
     const wire = new Wire();
     const { stream } = await streamOf(wire);

@@ -93,8 +93,7 @@ export async function seedMysql(server: ServerInfo, rows: number): Promise<Seede
     create table big (id bigint unsigned primary key, a int, b varchar(40), c decimal(12,2), d datetime(6), e double, f text, g bool);
     insert into big select n, if(n % 7 = 0, null, n % 1000), concat('row ', n, if(n % 100 = 0, '\\t\\n\\\\ 😀', '')), n * 0.01,
       timestampadd(microsecond, n * 1000001, '2020-01-01'), n / 3, if(n % 11 = 0, '', repeat('x', n % 50)), n % 2 = 0
-      from (select 1 + a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * e.n + 100000 * f.n as n
-            from digits a, digits b, digits c, digits d, digits e, digits f) s where n <= ${rows};
+      from (${numbers(rows)}) s where n <= ${rows};
     create table text_key (country varchar(20), code varchar(50) collate utf8mb4_bin, v json, primary key (country, code));
     insert into text_key select concat('c', id % 10), concat('k', id), json_object('n', id, 'big', 9007199254740993) from big where id <= 5000;
     create table keyless (a int, b varbinary(40)); insert into keyless select id % 10, unhex(sha2(id, 224)) from big where id <= 1000;
@@ -114,4 +113,10 @@ export async function seedMysql(server: ServerInfo, rows: number): Promise<Seede
       await run(`drop database if exists ${schema}`);
     },
   };
+}
+
+/** A query of the numbers 1 to the next power of ten, for servers of any age. */
+function numbers(upTo: number): string {
+  const places = Array.from({ length: Math.max(1, Math.ceil(Math.log10(upTo))) }, (_, place) => place);
+  return `select 1 + ${places.map((place) => `${10 ** place} * d${place}.n`).join(' + ')} as n from ${places.map((place) => `digits d${place}`).join(', ')}`;
 }

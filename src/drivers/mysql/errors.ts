@@ -20,7 +20,9 @@ export function translate(error: unknown): Error {
       `The server wants a login method that is not supported: ${text}`,
       'Give the user a password login: mysql_native_password or caching_sha2_password.',
     );
-  if (code !== undefined && /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|^ERR_SSL|HANDSHAKE_SSL/.test(code))
+  // mysql2 gives every failure in the TLS handshake one code: a connection that was cut in it says nothing of TLS.
+  const cut = /\b(ECONNRESET|EPIPE|ETIMEDOUT|ECONNABORTED)\b|disconnected/.test(text);
+  if (code !== undefined && !cut && /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|^ERR_SSL|HANDSHAKE_SSL/.test(code))
     return new Misconfigured(
       `The TLS connection was refused: ${text}`,
       'Check ssl_ca and the host name, or choose another ssl_mode.',

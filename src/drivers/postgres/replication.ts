@@ -14,7 +14,7 @@ export type LogStream = {
   readonly data: Buffer;
   readonly from: number;
   readonly to: number;
-  /** Waits for more bytes, at most `ms`; false: none came. Throws what ended the stream once all that came before it is read. */
+  /** Waits for more bytes, at most `ms`; false: none came. Throws what ended the stream once all that came before it is read, and after `close`. */
   wait(ms: number): Promise<boolean>;
   /** Says that everything up to `lsn` may go. */
   acknowledge(lsn: Lsn): void;
@@ -50,6 +50,8 @@ export async function startReplication(client: pg.Client, command: string, alive
   let waitingBytes = 0;
   let failed: Error | undefined;
   let over = false;
+  /** Our side has ended it: what still waits is let go, and who waits for more must hear of it. */
+  let closed = false;
   let started = false;
   let wake: (() => void) | undefined;
   let stream: Socket | undefined;
@@ -135,6 +137,7 @@ export async function startReplication(client: pg.Client, command: string, alive
   });
 
   const wait = async (ms: number): Promise<boolean> => {
+    if (closed) throw failed ?? new Error('The reader of the log was closed.');
     if (waitingBytes >= WORTH) return true;
     if (over && chunks.length === 0) throw failed ?? new Error('PostgreSQL ended the stream of changes');
     if (over) return true;
@@ -145,15 +148,17 @@ export async function startReplication(client: pg.Client, command: string, alive
     });
     clearTimeout(timer);
     wake = undefined;
-    return chunks.length > 0 || over;
+    return chunks.length > 0 || over || closed;
   };
 
   const alive = setInterval(() => say(false), aliveMs);
   const close = async (): Promise<void> => {
+    closed = true;
     clearInterval(alive);
     say(false);
     clearTimeout(later);
     clearTimeout(gather);
+    signalled();
     if (!over && stream?.writable) {
       // The server reads what was said when it answers the end of the copy; what it still sends is let go.
       stream.off('data', arrived);

@@ -193,7 +193,9 @@ function refusal(address: Address, error: unknown): Error {
       'The destination offers no TLS, but `ssl_mode` asks for it.',
       'Turn TLS on at the destination, or set `ssl_mode` to `prefer`.',
     );
-  if (code === 'HANDSHAKE_SSL_ERROR' || /^(ERR_TLS|CERT_|UNABLE_TO|DEPTH_ZERO|SELF_SIGNED)/.test(code))
+  // mysql2 gives every failure in the TLS handshake one code: a connection that was cut in it says nothing of TLS.
+  const cut = /\b(ECONNRESET|EPIPE|ETIMEDOUT|ECONNABORTED)\b|disconnected/.test(String((error as Error).message));
+  if (!cut && (code === 'HANDSHAKE_SSL_ERROR' || /^(ERR_TLS|CERT_|UNABLE_TO|DEPTH_ZERO|SELF_SIGNED)/.test(code)))
     return new AccessDenied(
       `The destination's TLS certificate was refused (${code}).`,
       'Give the certificate authority in `ssl_ca`, or lower `ssl_mode`.',
