@@ -1,4 +1,5 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -72,6 +73,25 @@ describe('a server that is not set up for following changes', () => {
       name: 'AccessDenied',
       action: expect.stringContaining('ssl_mode'),
     });
+  });
+
+  test('a login that fails leaves no connection behind', async () => {
+    let connections = 0;
+    const front = createServer((client) => {
+      const back = connect(server.port, server.host);
+      connections++;
+      client.once('close', () => connections--);
+      for (const one of [client, back]) one.on('error', () => {});
+      client.pipe(back).pipe(client);
+    });
+    await new Promise<void>((done) => front.listen(0, '127.0.0.1', done));
+    const { port } = front.address() as AddressInfo;
+    // PostgreSQL gives a client that says nothing more a minute.
+    for (const wrong of [{ pwd: '' }, { pwd: 'wrong' }, { db: 'no_such_db' }, { ssl_mode: 'require' }]) {
+      await expect(ground.open({ port: String(port), ...wrong })).rejects.toThrow();
+      await expect.poll(() => connections, { timeout: 20_000 }).toBe(0);
+    }
+    front.close();
   });
 
   test('wrong addresses and names: a clear message each, tried again where that helps', async () => {

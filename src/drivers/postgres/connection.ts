@@ -74,7 +74,7 @@ export async function connect(params: Params, signal: AbortSignal): Promise<Serv
     signal.throwIfAborted();
     const ssl = await tls(params);
     const config = { ...base, ssl: ssl === 'prefer' ? await preferred(base) : ssl };
-    const pool = new pg.Pool({ ...config, max: 64, idleTimeoutMillis: 10_000, allowExitOnIdle: true });
+    const pool = new pg.Pool({ ...config, Client, max: 64, idleTimeoutMillis: 10_000, allowExitOnIdle: true });
     // An idle connection that the server closes must not end the process; the next use opens a new one.
     pool.on('error', () => {});
     try {
@@ -92,6 +92,23 @@ export async function connect(params: Params, signal: AbortSignal): Promise<Serv
       throw error;
     }
   });
+}
+
+type Connected = ((error: Error) => void) & ((error: null, client: pg.Client) => void);
+
+/** A pool's client. One that gives up in the middle of the login is left open by `pg`, and held by the server for a minute. */
+class Client extends pg.Client {
+  override connect(): Promise<pg.Client>;
+  override connect(done: Connected): void;
+  override connect(done?: Connected): Promise<pg.Client> | undefined {
+    const connecting = super.connect().catch(async (error: unknown) => {
+      await this.end().catch(() => {});
+      throw error;
+    });
+    if (done === undefined) return connecting;
+    connecting.then(() => done(null, this), done);
+    return undefined;
+  }
 }
 
 async function greet(pool: pg.Pool): Promise<Pick<Server, 'version' | 'versionText' | 'moneyScale'>> {
