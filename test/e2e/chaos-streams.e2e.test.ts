@@ -8,7 +8,8 @@ const lanes: readonly (readonly [SourceName, Mode, readonly number[]])[] = [
   ['mariadb', 'mariadb', [39]],
 ];
 
-it.each(lanes)(
+// Side by side: they mostly wait for what was killed to be missed.
+it.concurrent.each(lanes)(
   'a stream from %s (%s) is exact whatever is killed meanwhile',
   { timeout: 300_000 },
   async (source, mode, seeds) => {
