@@ -22,7 +22,7 @@ export class StructureChanged extends Permanent {}
 export class UnsupportedValue extends Permanent {}
 /** The destination refuses rows or DDL; the message names table, key and column where known. */
 export class DestinationRejected extends Permanent {}
-/** A newer run or attempt owns the scope, chunk or table: this one must stop without touching anything. */
+/** A newer run owns the scope, chunk or table: this one must stop without touching anything. */
 export class Superseded extends Permanent {}
 /** A required setting is missing or malformed; found before anything was touched. */
 export class Misconfigured extends Permanent {}

@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import type { Applier, ApplyRequest, ClaimedScope, Followed } from '../../src/drivers/apply.ts';
 import type { LogEvent } from '../../src/drivers/changes.ts';
 import type { Destination } from '../../src/drivers/destination.ts';
@@ -190,3 +191,6 @@ export async function copied(
     },
   };
 }
+
+/** What an attempt hears whose scope another one has claimed: it may be tried again, because its run may own the scope still. */
+export const anotherAttempt = { name: 'Error', message: expect.stringMatching(/^Another attempt follows scope/) };

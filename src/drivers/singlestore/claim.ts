@@ -69,7 +69,7 @@ export async function openClaimed(pool: Pool, claim: ClaimedScope, database: str
   }
 }
 
-/** Locks the checkpoint row until the transaction ends and throws `Superseded` unless the claim still holds. */
+/** Locks the checkpoint row until the transaction ends and throws `lost` unless the claim still holds. */
 export async function checkClaim(session: Session, claim: ClaimedScope, database: string): Promise<void> {
   const [row] = await rows(
     session,
@@ -85,12 +85,12 @@ export function databaseOf(claim: ClaimedScope, database: string): ClaimedDataba
   return found;
 }
 
-/** The claim belongs to another attempt by now. */
-export function lost(claim: ClaimedScope): Superseded {
-  return new Superseded(
-    `Another attempt follows scope ${claim.scope} of pipeline "${claim.pipeline}".`,
-    'Nothing: that attempt goes on.',
-  );
+/**
+ * The claim belongs to another attempt by now: to a later one, or to an earlier one that was asleep. Not permanent: whether the run still owns the
+ * scope, the next attempt's claim tells.
+ */
+export function lost(claim: ClaimedScope): Error {
+  return new Error(`Another attempt follows scope ${claim.scope} of pipeline "${claim.pipeline}".`);
 }
 
 async function claimDatabase(
