@@ -222,6 +222,10 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
       if (input.until === 'forever') state.finish();
       return 'again';
     }
+  } catch (error) {
+    // What came whole is kept: the next attempt goes on from there.
+    await applier.flush().catch(() => {});
+    throw error;
   } finally {
     add(state.counts, applier.applied);
   }

@@ -55,8 +55,27 @@ export async function checkPosition(pool: Pool, request: CaptureRequest, signal:
       return { facts, from, server, useGtids: false, gtids: undefined, domains: from.gtid };
     }
     await checkFile(connection, from, true);
-    return { facts, from, server, useGtids: false, gtids: undefined, domains: undefined };
+    const there = await nextFile(connection, from);
+    return { facts, from: there ?? from, server, useGtids: false, gtids: undefined, domains: undefined };
   }, signal);
+}
+
+/**
+ * The beginning of the next file, when nothing was written between the position and it; undefined otherwise. MariaDB leaves a file as it was when it
+ * died: what is behind its last whole transaction was rolled back, and can't be read.
+ */
+async function nextFile(connection: Connection, from: LogPosition): Promise<LogPosition | undefined> {
+  if (connection.facts.product !== 'MariaDB' || from.gtid === undefined || from.since) return undefined;
+  const files = await logFiles(connection);
+  const next = files[files.findIndex(({ name }) => name === from.file) + 1];
+  if (!next || sorted((await idsAt(connection, next.name, 4)) ?? '') !== sorted(from.gtid)) return undefined;
+  return { ...from, file: next.name, offset: 4 };
+}
+
+/** MariaDB's position by ids at a place of its log; null: it has no such place. */
+async function idsAt(connection: Connection, file: string, offset: number): Promise<string | null> {
+  const [row] = await connection.query(`select binlog_gtid_pos('${file.replaceAll("'", "''")}', ${offset})`);
+  return row?.[0] ?? null;
 }
 
 /** `lagMs`: how long the server may take to count what it has written as executed. */
@@ -101,12 +120,10 @@ export async function checkFile(connection: Connection, from: LogPosition, compa
       AGAIN,
     );
   if (!compare || connection.facts.product !== 'MariaDB' || from.gtid === undefined) return;
-  const [row] = await connection.query(
-    `select binlog_gtid_pos('${(from.file ?? '').replaceAll("'", "''")}', ${from.offset ?? 0})`,
-  );
-  if (row?.[0] == null || sorted(row[0]) !== sorted(from.gtid))
+  const ids = await idsAt(connection, from.file ?? '', from.offset ?? 0);
+  if (ids === null || sorted(ids) !== sorted(from.gtid))
     throw new PositionLost(
-      `The log of the source holds other transactions at the stored position (${row?.[0] ?? 'none'} instead of ${from.gtid}): it was reset, or restored from a backup.`,
+      `The log of the source holds other transactions at the stored position (${ids ?? 'none'} instead of ${from.gtid}): it was reset, or restored from a backup.`,
       AGAIN,
     );
 }

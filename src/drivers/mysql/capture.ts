@@ -9,10 +9,10 @@ import { createGroups } from './log-groups.ts';
 import type { LogPlace } from './log-place.ts';
 import { createProgress } from './log-progress.ts';
 import { createStatements } from './log-statements.ts';
-import { type LogStream, openLogStream } from './log-stream.ts';
+import { type LogStream, openLogStream, TornLog, unreadable } from './log-stream.ts';
 import type { Payload } from './payload.ts';
 import type { Pool } from './pool.ts';
-import { writtenEnd } from './position.ts';
+import { decodePosition, writtenEnd } from './position.ts';
 import { rereadKeys } from './reread.ts';
 import { structureNow, viewCatalog } from './structure-now.ts';
 
@@ -64,6 +64,7 @@ export async function openCapture(
     ),
   });
 
+  const opened = progress.position();
   /** What the consumer has been given. */
   let delivered: Position = request.from;
 
@@ -77,11 +78,22 @@ export async function openCapture(
       const stream = await openLogStream(connection, dumpFrom(opening), request.until === 'written');
       yield* pieces(stream);
     } catch (error) {
-      throw ending.aborted ? ending.reason : error;
+      if (ending.aborted) throw ending.reason;
+      if (error instanceof TornLog) yield* beforeTornEnd(error);
+      throw error;
     } finally {
       ending.removeEventListener('abort', abort);
       await pool.kill(connection);
     }
+  }
+
+  /** What is whole before the torn end of a file counts; with that the next reader begins in the file behind it, or finds that more is missing. */
+  function* beforeTornEnd({ message }: TornLog): Generator<readonly LogEvent[], never, undefined> {
+    for (let list = groups.take(PIECE_BYTES); list.length > 0; list = groups.take(PIECE_BYTES)) yield list;
+    if (facts.product !== 'MariaDB' || idsOf(progress.position()) === idsOf(opened)) throw unreadable(message);
+    delivered = progress.position();
+    if (!groups.current.delivered) yield [{ kind: 'progress', position: delivered, atEnd: false }];
+    throw new Error(`The source died while it wrote its log (${message}). It is read on from its next file.`);
   }
 
   async function* pieces(stream: LogStream): AsyncGenerator<readonly LogEvent[], void, undefined> {
@@ -188,6 +200,10 @@ export async function openCapture(
       stop.abort(new Error('The reader of the log was closed.'));
     },
   };
+}
+
+function idsOf(position: Position): string | undefined {
+  return decodePosition(position)?.gtid;
 }
 
 function dumpFrom({ from, useGtids, gtids, domains }: Opening) {

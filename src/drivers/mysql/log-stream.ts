@@ -183,25 +183,33 @@ function packet(body: Buffer): Buffer {
   return Buffer.concat([head, body]);
 }
 
+/** The file that the server reads from ends in the middle of an event, as the last one of a server that died does. */
+export class TornLog extends Error {}
+
 const READING_FAILED = 1236;
 /** What the server says of a log that it does not have. Other refusals pass: another reader with our number, a server that shuts down. */
 const LOST =
   /purged|could not find|not find|impossible position|> file size|diverge|more GTIDs than|is not in the (master|source)|no such file|missing/i;
-const DAMAGED = /corrupt|bogus|truncated|checksum|max_allowed_packet|event header|read.*error/i;
+const DAMAGED = /corrupt|bogus|checksum|max_allowed_packet|event header|read.*error/i;
+
+/** The log is there and can't be read. */
+export function unreadable(text: string): PositionLost {
+  return new PositionLost(
+    `The source can't read its own log: ${text}`,
+    'Repair the log at the source, or load the tables again.',
+  );
+}
 
 function logError(bytes: Buffer, start: number, end: number, connection: Connection): Error {
   const number = bytes.readUInt16LE(start + 1);
   const text = bytes.toString('utf8', bytes[start + 3] === 0x23 ? start + 9 : start + 3, end);
+  if (number === READING_FAILED && /truncated in the middle/i.test(text)) return new TornLog(text);
   if (number === READING_FAILED && LOST.test(text))
     return new PositionLost(
       `The source has no log from the stored position on: ${text}`,
       'Load the tables again; raise the time that the source keeps its log.',
     );
-  if (number === READING_FAILED && DAMAGED.test(text))
-    return new PositionLost(
-      `The source can't read its own log: ${text}`,
-      'Repair the log at the source, or load the tables again.',
-    );
+  if (number === READING_FAILED && DAMAGED.test(text)) return unreadable(text);
   if (number === 1227 || number === 1045)
     return new AccessDenied(
       text,
