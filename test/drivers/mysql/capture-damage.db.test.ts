@@ -1,5 +1,8 @@
 import { crc32 } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, const HEARTBEAT = 27;
+
+describe, expect, inject, test, vi } from 'vitest';
+
 import type { LogEvent } from '../../../src/drivers/changes.ts';
 import type { Table } from '../../../src/drivers/model.ts';
 import { type Charsets, readCharsets } from '../../../src/drivers/mysql/charsets.ts';
@@ -80,8 +83,11 @@ describe.each(['mysql9', 'mariadb'] as const)('damage in the log of %s', (server
     );
     recorded = [];
     do
-      while (stream.next())
-        recorded.push(Buffer.from(stream.packets.bytes.subarray(stream.packets.start + 1, stream.packets.end)));
+      while (stream.next()) {
+        const event = Buffer.from(stream.packets.bytes.subarray(stream.packets.start + 1, stream.packets.end));
+        // A slow machine's server says in between that it is there: no part of the log, and of no content.
+        if (event[4] !== HEARTBEAT) recorded.push(event);
+      }
     while (await stream.wait());
     truth = (await decode(recorded))
       .filter(isRow)
