@@ -1,7 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { afterAll, beforeAll, const HEARTBEAT = 27;
-
-describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 
 import type { LogEvent } from '../../../src/drivers/changes.ts';
 import type { Table } from '../../../src/drivers/model.ts';
@@ -19,6 +17,9 @@ import { type CatalogView, viewCatalog } from '../../../src/drivers/mysql/struct
 import type { Source } from '../../../src/drivers/source.ts';
 import { describeOne, type Playground, playground } from '../mysql-fixture.ts';
 import { isRow, never, rowText } from './capture-fixture.ts';
+
+/** The kind of event by which a server without news says that it is there. */
+const HEARTBEAT = 27;
 
 /** What damage may end in: errors that say what is wrong, never a slip of the program. */
 const NAMED = /can't be read|checksum|can't be used|out of order|Load the tables|partial JSON|is not known|zstd/;
