@@ -34,19 +34,31 @@ export async function makeServer(
     await cleanUp();
     throw error;
   });
+  let restarting: Promise<void> | undefined;
+  const again = async (): Promise<void> => {
+    await program.stop();
+    program = await launch();
+  };
   return {
     ...info,
     get pid() {
       return program.pid;
     },
     async stop() {
+      await restarting?.catch(() => {});
       await program.stop();
       await cleanUp();
     },
-    kill9: () => program.kill9(),
-    async restart() {
-      await program.stop();
-      program = await launch();
+    async kill9() {
+      await restarting?.catch(() => {});
+      await program.kill9();
+    },
+    restart() {
+      // Two programs on one data folder spoil it.
+      restarting ??= again().finally(() => {
+        restarting = undefined;
+      });
+      return restarting;
     },
   };
 }

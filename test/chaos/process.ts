@@ -37,9 +37,10 @@ export function keep(name: string, args: readonly string[], options: ProgramOpti
       await running.kill9();
     },
     restart: async () => {
-      await running.kill9();
       wanted = true;
-      running = launch();
+      const before = running;
+      await before.kill9();
+      if (running === before) running = launch();
     },
     stop: async () => {
       wanted = false;
