@@ -73,6 +73,8 @@ export type SelectedTable = TableRef & {
   /** State before the running load, to go back to when it is taken back. */
   readonly was?: TableState;
   readonly pause?: Pause;
+  /** Loads in a row that its changing structure has ended. */
+  readonly changed?: number;
 };
 
 export type RunState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';

@@ -199,7 +199,7 @@ export async function pipeline(input: PipelineInput): Promise<void> {
           };
     const current = state.running ?? run;
     if (result.resume && !state.removed) state = { ...state, resume: result.resume, handingOver: 0 };
-    else state = end(state, current, argument, result, Date.now());
+    else state = end(state, current, argument, result, Date.now(), () => wf.patched('changed-tables-again'));
     ended(run, result.state);
   }
 

@@ -81,8 +81,21 @@ export function deltaInput(state: PipelineState, run: Run): DeltaInput {
   };
 }
 
-/** Takes in how a load ended: a full extract or a side stream. */
-export function end(state: PipelineState, run: Run, input: FullInput, result: FullResult, now: number): PipelineState {
+/** A table whose structure changes during each load is loaded again by itself so often; then it waits for a user. */
+const MOST_CHANGED = 5;
+
+/**
+ * Takes in how a load ended: a full extract or a side stream. `mayLoadAgain`: whether tables whose structure changed meanwhile are loaded again at
+ * once; asked only if there are any.
+ */
+export function end(
+  state: PipelineState,
+  run: Run,
+  input: FullInput,
+  result: FullResult,
+  now: number,
+  mayLoadAgain: () => boolean = () => true,
+): PipelineState {
   const ended = endedRun(run, result, now, {
     ...run.rows,
     ...result.sight?.total,
@@ -92,14 +105,18 @@ export function end(state: PipelineState, run: Run, input: FullInput, result: Fu
   const errors = new Map(result.failed.map((table) => [nameOf(table.ref), table.error]));
   const behind = new Set(result.behind?.map(nameOf));
   const tables = { ...state.tables };
+  let unsettled = false;
   for (const { ref } of input.tables) {
     const name = nameOf(ref);
     const table = tables[name];
     // A user may have deselected, skipped or reset it meanwhile.
     if (table?.state !== 'loading') continue;
-    const { was, error: earlier, pause, ...rest } = table;
+    const { was, error: earlier, pause, changed = 0, ...rest } = table;
     const error = errors.get(name);
-    if (error) tables[name] = { ...rest, state: 'reload', error };
+    if (error?.class === 'StructureChanged') {
+      tables[name] = { ...rest, state: 'reload', error, changed: changed + 1 };
+      if (changed < MOST_CHANGED) unsettled = true;
+    } else if (error) tables[name] = { ...rest, state: 'reload', error };
     else if (succeeded) tables[name] = { ...loaded(rest), state: stateOf(rest, result, behind) };
     // The run was taken back: what was there before is there still.
     else
@@ -108,6 +125,7 @@ export function end(state: PipelineState, run: Run, input: FullInput, result: Fu
         state: was ?? 'new',
         ...(earlier ? { error: earlier } : {}),
         ...(pause ? { pause } : {}),
+        ...(changed > 0 ? { changed } : {}),
       };
   }
   const next: PipelineState = {
@@ -122,7 +140,8 @@ export function end(state: PipelineState, run: Run, input: FullInput, result: Fu
   };
   const details = `${result.loaded} tables, ${result.rows} records`;
   const told = addEvent(next, now, { ...endEvent(run, result, details), run: run.id, table: null });
-  return state.loadAgain === true ? request({ ...told, loadAgain: false }, 'syncnew', now)[0] : told;
+  const again = unsettled && told.main !== null && deltaInput(told, run).structures === 'alter' && mayLoadAgain();
+  return again || state.loadAgain === true ? request({ ...told, loadAgain: false }, 'syncnew', now)[0] : told;
 }
 
 /** A loaded table that its option pauses leaves the stream at once, and must be loaded again when it is resumed. */

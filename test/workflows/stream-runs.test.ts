@@ -97,6 +97,38 @@ describe('a table that is lost while tables are being loaded', () => {
     expect(waiting(end(again, again.running as Run, fullInput(again, again.running as Run), loaded, now))).toEqual([]);
   });
 
+  it('is loaded again when its structure changed during the load, six times in a row at most', () => {
+    let { state, run } = loading();
+    const changed: FullResult = {
+      ...loaded,
+      state: 'failed',
+      failed: [
+        {
+          ref: { schema: 'public', name: 'views' },
+          error: { class: 'StructureChanged', message: 'A column came.', action: 'Load it.' },
+        },
+      ],
+    };
+    for (let loads = 1; loads <= 6; loads++) {
+      const old = end(state, run, fullInput(state, run), changed, now, () => false);
+      expect(waiting(old)).toEqual([]);
+      state = end(state, run, fullInput(state, run), changed, now);
+      expect(waiting(state), `after ${loads}`).toEqual(loads < 6 ? ['syncnew'] : []);
+      if (loads === 3) {
+        // One that went well begins to count anew.
+        const next = state.queue[0] as Run;
+        const going = begin(state, next, now);
+        const good = end(going, going.running as Run, fullInput(going, going.running as Run), loaded, now);
+        expect([waiting(good), good.tables['public.views']?.changed]).toEqual([[], undefined]);
+      }
+      if (loads < 6) {
+        state = begin(state, state.queue[0] as Run, now);
+        run = state.running as Run;
+      }
+    }
+    expect(state.tables['public.views']).toMatchObject({ state: 'reload', error: { class: 'StructureChanged' } });
+  });
+
   it('asks for nothing when none was', () => {
     const { state, run } = loading();
     expect(waiting(end(state, run, fullInput(state, run), loaded, now))).toEqual([]);
