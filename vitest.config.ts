@@ -5,7 +5,7 @@ const common = { pool: 'forks', testTimeout: 60_000, hookTimeout: 120_000, teard
 
 export default defineConfig({
   test: {
-    maxWorkers: 2,
+    maxWorkers: 3,
     projects: [
       {
         test: {
