@@ -30,10 +30,10 @@ import { type SeededSource, seedMysql, seedPostgres } from './sources.ts';
 import { startWorkload } from './workload.ts';
 
 const cases: readonly (readonly [string, 'mariadb' | 'singlestore', () => Promise<SeededSource>])[] = [
-  ['PostgreSQL 15', 'mariadb', () => seedPostgres(inject('postgres15'), 20_000)],
-  ['PostgreSQL 18', 'singlestore', () => seedPostgres(inject('postgres18'), 20_000)],
-  ['MySQL 9', 'singlestore', () => seedMysql(inject('mysql9'), 20_000)],
-  ['MariaDB 10.11', 'mariadb', () => seedMysql(inject('mariadb'), 20_000)],
+  ['PostgreSQL 15', 'mariadb', () => seedPostgres(inject('postgres15'), 6_000)],
+  ['PostgreSQL 18', 'singlestore', () => seedPostgres(inject('postgres18'), 6_000)],
+  ['MySQL 9', 'singlestore', () => seedMysql(inject('mysql9'), 6_000)],
+  ['MariaDB 10.11', 'mariadb', () => seedMysql(inject('mariadb'), 6_000)],
 ];
 
 let harness: Harness;

@@ -13,10 +13,10 @@ import {
 import { type SeededSource, seedMysql, seedPostgres } from './sources.ts';
 
 const cases: readonly (readonly [string, 'mariadb' | 'singlestore', () => Promise<SeededSource>])[] = [
-  ['PostgreSQL 15', 'mariadb', () => seedPostgres(inject('postgres15'), 200_000)],
-  ['PostgreSQL 18', 'singlestore', () => seedPostgres(inject('postgres18'), 200_000)],
-  ['MySQL 9', 'singlestore', () => seedMysql(inject('mysql9'), 200_000)],
-  ['MariaDB 10.11', 'mariadb', () => seedMysql(inject('mariadb'), 200_000)],
+  ['PostgreSQL 15', 'mariadb', () => seedPostgres(inject('postgres15'), 40_000)],
+  ['PostgreSQL 18', 'singlestore', () => seedPostgres(inject('postgres18'), 40_000)],
+  ['MySQL 9', 'singlestore', () => seedMysql(inject('mysql9'), 40_000)],
+  ['MariaDB 10.11', 'mariadb', () => seedMysql(inject('mariadb'), 40_000)],
 ];
 
 let harness: Harness;

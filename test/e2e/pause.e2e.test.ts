@@ -31,9 +31,9 @@ import { startWorkload } from './workload.ts';
 
 type Seed = () => Promise<SeededSource>;
 const cases: readonly (readonly [string, 'mariadb' | 'singlestore', Seed])[] = [
-  ['PostgreSQL 18', 'mariadb', () => seedPostgres(inject('postgres18'), 20_000)],
-  ['MySQL 9', 'singlestore', () => seedMysql(inject('mysql9'), 20_000)],
-  ['MariaDB 10.11', 'mariadb', () => seedMysql(inject('mariadb'), 20_000)],
+  ['PostgreSQL 18', 'mariadb', () => seedPostgres(inject('postgres18'), 6_000)],
+  ['MySQL 9', 'singlestore', () => seedMysql(inject('mysql9'), 6_000)],
+  ['MariaDB 10.11', 'mariadb', () => seedMysql(inject('mariadb'), 6_000)],
 ];
 
 let harness: Harness;

@@ -18,7 +18,7 @@ import { type SeededSource, seedMysql, seedPostgres } from './sources.ts';
 
 const cases: readonly (readonly [string, number, () => Promise<SeededSource>])[] = [
   ['PostgreSQL 18', process.env['FLOW_MATRIX'] ? 10_000 : 1000, () => seedPostgres(inject('postgres18'), 10)],
-  ['MariaDB 10.11', 200, () => seedMysql(inject('mariadb'), 10)],
+  ['MariaDB 10.11', 100, () => seedMysql(inject('mariadb'), 10)],
 ];
 
 let harness: Harness;

@@ -22,7 +22,7 @@ export async function startWorkload(source: SeededSource, seed: number): Promise
   const value = source.kind === 'postgres' ? 'to_jsonb(1.50::numeric)' : "json_object('a', 1.5)";
 
   function statement(): string {
-    const id = 1 + number(20_000);
+    const id = 1 + number(6_000);
     const key = number(40);
     switch (number(12)) {
       case 0:
