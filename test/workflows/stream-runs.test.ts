@@ -97,7 +97,7 @@ describe('a table that is lost while tables are being loaded', () => {
     expect(waiting(end(again, again.running as Run, fullInput(again, again.running as Run), loaded, now))).toEqual([]);
   });
 
-  it('is loaded again when its structure changed during the load, six times in a row at most', () => {
+  it('is loaded again when its structure changed during the load, five times in a row at most', () => {
     let { state, run } = loading();
     const changed: FullResult = {
       ...loaded,

@@ -68,7 +68,8 @@ async function nextFile(connection: Connection, from: LogPosition): Promise<LogP
   if (connection.facts.product !== 'MariaDB' || from.gtid === undefined || from.since) return undefined;
   const files = await logFiles(connection);
   const next = files[files.findIndex(({ name }) => name === from.file) + 1];
-  if (!next || sorted((await idsAt(connection, next.name, 4)) ?? '') !== sorted(from.gtid)) return undefined;
+  const ids = next && (await idsAt(connection, next.name, 4));
+  if (!next || ids == null || sorted(ids) !== sorted(from.gtid)) return undefined;
   return { ...from, file: next.name, offset: 4 };
 }
 

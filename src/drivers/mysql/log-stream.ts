@@ -190,7 +190,7 @@ const READING_FAILED = 1236;
 /** What the server says of a log that it does not have. Other refusals pass: another reader with our number, a server that shuts down. */
 const LOST =
   /purged|could not find|not find|impossible position|> file size|diverge|more GTIDs than|is not in the (master|source)|no such file|missing/i;
-const DAMAGED = /corrupt|bogus|checksum|max_allowed_packet|event header|read.*error/i;
+const DAMAGED = /corrupt|bogus|truncated|checksum|max_allowed_packet|event header|read.*error/i;
 
 /** The log is there and can't be read. */
 export function unreadable(text: string): PositionLost {

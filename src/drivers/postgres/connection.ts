@@ -101,8 +101,9 @@ class Client extends pg.Client {
   override connect(): Promise<pg.Client>;
   override connect(done: Connected): void;
   override connect(done?: Connected): Promise<pg.Client> | undefined {
-    const connecting = super.connect().catch(async (error: unknown) => {
-      await this.end().catch(() => {});
+    const connecting = super.connect().catch((error: unknown) => {
+      // Not awaited: a server that has stopped answering would never let it end.
+      void this.end().catch(() => {});
       throw error;
     });
     if (done === undefined) return connecting;
