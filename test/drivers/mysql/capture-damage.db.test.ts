@@ -20,6 +20,8 @@ import { isRow, never, rowText } from './capture-fixture.ts';
 
 /** The kind of event by which a server without news says that it is there. */
 const HEARTBEAT = 27;
+/** Kinds of events that begin and end files. */
+const [ROTATE, FORMAT] = [4, 15];
 
 /** What damage may end in: errors that say what is wrong, never a slip of the program. */
 const NAMED = /can't be read|checksum|can't be used|out of order|Load the tables|partial JSON|is not known|zstd/;
@@ -117,12 +119,13 @@ describe.each(['mysql9', 'mariadb'] as const)('damage in the log of %s', (server
 
   test('every flipped bit and every cut is found by length or checksum', async () => {
     for (const [i, event] of recorded.entries()) {
-      if (i < 2) continue;
+      // The beginnings of files that the server makes up are part of no log, and have no checksum; other tests may have begun a file meanwhile.
+      if (i < 2 || event[4] === ROTATE || event[4] === FORMAT) continue;
       for (let at = 0; at < event.length; at += 3) {
         const flipped = Buffer.from(event);
         flipped[at] = (flipped[at] as number) ^ (1 << (at & 7));
         const got = await outcome(recorded.with(i, flipped));
-        expect(got, `event ${i}, byte ${at}`).toBeInstanceOf(Error);
+        expect(got, `event ${i} of kind ${event[4]}, byte ${at}`).toBeInstanceOf(Error);
         expect((got as Error).message).toMatch(NAMED);
       }
       for (const length of [0, 5, 18, 19, 23, event.length - 1]) {
