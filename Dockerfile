@@ -5,13 +5,22 @@ COPY package.json package-lock.json ./
 # The base image brings Node 24, so the npm package `node` need not unpack another; no other package has a script to run.
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 
+# The helper of JDBC sources: the image itself has no compiler.
+FROM node:24-bookworm-slim AS java
+RUN apt-get update && apt-get install -y --no-install-recommends openjdk-17-jdk-headless
+COPY src/drivers/jdbc/java /build/java
+RUN sh /build/java/build.sh
+
 FROM node:24-bookworm-slim
 WORKDIR /app
+# For JDBC sources. Driver jars are the user's: mount them at /app/jdbc-drivers.
+RUN apt-get update && apt-get install -y --no-install-recommends openjdk-17-jre-headless && rm -rf /var/lib/apt/lists/*
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8081 DATA_DIR=/data
 RUN mkdir /data && chown node:node /data
 COPY --from=packages /app/node_modules node_modules
 COPY package.json ./
 COPY src src
+COPY --from=java /build/classes src/drivers/jdbc/classes
 USER node
 # The installation's secret key, and with `serve` and no TEMPORAL_ADDRESS the embedded Temporal server's store.
 VOLUME /data

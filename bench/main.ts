@@ -7,6 +7,7 @@ import { measureDeltas } from './deltas.ts';
 import { measureCell, measureSmallTables } from './extremes.ts';
 import { goalsOf } from './goals.ts';
 import { measureIdle } from './idle.ts';
+import { measureJdbc } from './jdbc.ts';
 import { type Bench, measureLoad, sourceNames } from './load.ts';
 import { loadAverage, residentMb } from './meter.ts';
 import { type Part, parts, readOptions } from './options.ts';
@@ -50,6 +51,7 @@ const work: Readonly<Record<Part, (bench: Bench) => Promise<Measured>>> = {
     return { series: found.flatMap((one) => one.series), figures: found.flatMap((one) => one.figures) };
   },
   idle: async (bench) => ({ series: [], figures: await measureIdle(bench) }),
+  jdbc: async (bench) => ({ series: [], figures: await measureJdbc(bench, options.rows, fewer) }),
   control: async (bench) => ({ series: [], figures: await measureControl(bench.product) }),
 };
 

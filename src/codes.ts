@@ -30,10 +30,10 @@ function code(
   return { code: name, product, extract, driver, capture, available: false, continuous: false, ...more };
 }
 
-const oracle = { port: 1521, naming: 'database_schema' } as const;
-const mssql = { port: 1433, naming: 'database_schema' } as const;
+const oracle = { port: 1521, naming: 'database_schema', available: true } as const;
+const mssql = { port: 1433, naming: 'database_schema', available: true } as const;
 const mysql = { port: 3306, naming: 'schema', available: true } as const;
-const mongodb = { port: null, naming: 'schema' } as const;
+const mongodb = { port: null, naming: 'schema', available: true } as const;
 
 /** The 23 documented source codes, in the reference's order. */
 export const sourceCodes: readonly Code[] = [
@@ -59,7 +59,11 @@ export const sourceCodes: readonly Code[] = [
   code(['rds.pgres', 'Postgres', 'Log'], 'postgres', 'log', { port: 5432, naming: 'database_schema', available: true }),
   code(['rds.mongo', 'MongoDB', 'Self-managed'], 'mongodb', 'stream', mongodb),
   code(['rds.mongoatlas', 'MongoDB', 'Atlas'], 'mongodb', 'stream', mongodb),
-  code(['rds.jdbcfe', 'Any Database', 'Full Extracts'], 'jdbc', 'none', { port: null, naming: 'database_schema' }),
+  code(['rds.jdbcfe', 'Any Database', 'Full Extracts'], 'jdbc', 'none', {
+    port: null,
+    naming: 'database_schema',
+    available: true,
+  }),
 ];
 
 /** The one destination code. */
@@ -139,5 +143,7 @@ export function destinationOf(
   const fixed = destinationParams.db;
   if (fixed !== undefined && fixed !== '') return { database: fixed, table: ref.name };
   const naming = sourceCode(type)?.naming ?? 'database_schema';
-  return { database: naming === 'schema' ? ref.schema : `${sourceDatabase}_${ref.schema}`, table: ref.name };
+  // By JDBC it depends on the database whether there is a level above schemas; where there is none it is called `default`.
+  const schemaOnly = naming === 'schema' || (type === 'rds.jdbcfe' && sourceDatabase === 'default');
+  return { database: schemaOnly ? ref.schema : `${sourceDatabase}_${ref.schema}`, table: ref.name };
 }

@@ -98,6 +98,20 @@ export const optionRules = {
     8760,
     'Hours of source log to keep for a paused table, which then goes on without a load; 0: resuming loads it again.',
   ),
+  cdc_wait: integer(
+    'source',
+    15,
+    0,
+    3600,
+    'Seconds that the capture job of SQL Server’s CDC is waited for, where nothing tells that it has seen what was committed before a delta began.',
+  ),
+  cursor_overlap: integer(
+    'source',
+    600,
+    0,
+    604_800,
+    'Seconds that a cursor column is read again behind the last look, so that rows of transactions that were long in committing are seen (types with timestamps).',
+  ),
   keyless_delta: word(
     'source',
     ['skip', 'reload'],
@@ -118,8 +132,47 @@ export const optionRules = {
     ['rule', 'error'],
     'Values that the destination cannot hold (NaN, infinity, zero dates): replaced by the documented rule and counted, or an error of the row.',
   ),
-  jdbc_options: text('source', 'Text appended to the JDBC URL. Stored sealed. `rds.jdbcfe` only.'),
+  jdbc_options: text(
+    'source',
+    'Text appended to the JDBC URL (`rds.jdbcfe`), or to the connection string of MongoDB (`replicaSet=rs0&directConnection=true`). Stored sealed.',
+  ),
+  jdbc_drivers: text(
+    'source',
+    'Folder on the worker that holds the JDBC driver’s jar files; without it `jdbc-drivers`, in the folder in which the worker was started. `rds.jdbcfe` only.',
+  ),
+  jdbc_heap_mb: integer(
+    'source',
+    512,
+    64,
+    1_000_000,
+    'Megabytes of memory that each JVM of a JDBC driver may take; one runs for each chunk under way. `rds.jdbcfe` only.',
+  ),
+  auth_source: text('source', 'Database that the user is defined in; `admin` when unset. MongoDB only.'),
+  bson_json: word(
+    'source',
+    ['relaxed', 'canonical'],
+    'Documents as Extended JSON with plain numbers, or with the type of every number. MongoDB only.',
+  ),
   thick_client: text('source', 'Folder of the Oracle client libraries on the worker. Oracle only.'),
+  pdb: text(
+    'source',
+    'The pluggable database to copy, when `db` is the service of the container database’s root and the user a common one. Oracle only.',
+  ),
+  mining_host: text(
+    'source',
+    'Host of the database that reads the redo logs, when that is another one (`rds.oracle11lmrm`). Oracle only.',
+  ),
+  mining_port: text('source', 'Port of the mining database; that of the source when not set. Oracle only.'),
+  mining_db: text(
+    'source',
+    'Service of the mining database, or of the root of the source’s container database; that of the source when not set. Oracle only.',
+  ),
+  mining_uid: text('source', 'User at the mining database; that of the source when not set. Oracle only.'),
+  mining_pwd: text('source', 'Password at the mining database. Stored sealed, shown as `***`. Oracle only.'),
+  mining_folder: text(
+    'source',
+    'Folder in which the mining database finds copies of the source’s archived logs; not set: under the same paths. Oracle only.',
+  ),
   load_threads: integer('destination', 4, 1, 64, 'Chunks loaded into the destination at the same time, per pipeline.'),
   max_updates: integer(
     'destination',

@@ -15,9 +15,29 @@ describe('codes', () => {
   it('are unique, and available for the drivers of this version', () => {
     expect(new Set(sourceCodes.map(({ code }) => code)).size).toBe(23);
     expect(sourceCodes.filter(({ available }) => available).map(({ code }) => code)).toEqual([
+      'rds.oracle11lm',
+      'rds.oracle11lfm',
+      'rds.oracle11lmrm',
+      'rds.oracle11lmc',
+      'rds.oraclefem',
+      'rds.oraclets',
+      'rds.oracle11lmp',
+      'rds.oracle11lmcp',
+      'rds.oracle11lmrac',
+      'rds.oracle11lmcrac',
+      'rds.oracle11lmracp',
+      'rds.oracle11lmc19',
+      'rds.oracle11lmcp19',
+      'rds.msadbctm',
+      'rds.mscdcm',
+      'rds.msfull',
+      'rds.msts',
       'rds.mysql',
       'rds.mysqlc',
       'rds.pgres',
+      'rds.mongo',
+      'rds.mongoatlas',
+      'rds.jdbcfe',
     ]);
     expect(sourceCodes.filter(({ continuous }) => continuous).map(({ code }) => code)).toEqual(['rds.mysqlc']);
   });
@@ -42,6 +62,9 @@ describe('destinationOf', () => {
     ['rds.oracle11lm', 'XE', {}, 'XE_public'],
     ['rds.mysql', 'default', {}, 'public'],
     ['rds.mongo', 'default', {}, 'public'],
+    ['rds.jdbcfe', 'shop', {}, 'shop_public'],
+    ['rds.jdbcfe', 'default', {}, 'public'],
+    ['rds.pgres', 'default', {}, 'default_public'],
     ['rds.pgres', 'shop', { db: 'target' }, 'target'],
     ['rds.mysql', 'default', { db: 'target' }, 'target'],
     ['rds.mysql', 'default', { db: '' }, 'public'],

@@ -118,7 +118,8 @@ async function mysql55FromMaven(): Promise<MysqlPrograms> {
   };
 }
 
-async function fetchArtefact(artefact: string, folder: string): Promise<string> {
+/** Fetches a jar by its Maven coordinates into an empty folder; its path. */
+export async function fetchArtefact(artefact: string, folder: string): Promise<string> {
   const plugin = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy';
   await runCommand('mvn', ['-B', '-q', plugin, `-Dartifact=${artefact}`, `-DoutputDirectory=${folder}`], {
     cwd: folder,

@@ -124,6 +124,7 @@ export const tableBody = z
         .refine((condition) => !/^\s*where\s/i.test(condition), 'must be a condition without the word WHERE')
         .nullable(),
       key: names('column names'),
+      cursor: names('column names'),
       mask: names('column names'),
       types: z.record(name, name, 'must be an object of column names and types').nullable(),
     },

@@ -10,7 +10,7 @@ import { pathName, tableBody, tableSchema } from './schemas.ts';
 type Body = z.infer<typeof tableBody>;
 
 const flags = ['history', 'skipInitial', 'redoInitial', 'adopt', 'paused'] as const;
-const known: readonly string[] = ['select', ...flags, 'where', 'key', 'mask', 'types'];
+const known: readonly string[] = ['select', ...flags, 'where', 'key', 'cursor', 'mask', 'types'];
 
 /** `config-tab`: selection and options of one table. */
 export function tableRoutes(deps: Deps): Route[] {
@@ -94,6 +94,7 @@ function readTableBody(body: Body): { options: Change; unknown: Record<string, s
   }
   if (body.where !== undefined) options.where = body.where?.trim() ? body.where : null;
   if (body.key !== undefined) options.key = body.key?.length ? body.key : null;
+  if (body.cursor !== undefined) options.cursor = body.cursor?.length ? body.cursor : null;
   if (body.mask !== undefined) options.mask = body.mask?.length ? body.mask : null;
   if (body.types !== undefined) options.types = body.types && Object.keys(body.types).length > 0 ? body.types : null;
   const unknown = Object.entries(body).filter(([name]) => !known.includes(name)) as [string, string | null][];
@@ -122,7 +123,7 @@ async function checkColumns(
   before: TableOptions,
   change: Change,
 ): Promise<void> {
-  const given = (['key', 'mask', 'types'] as const).filter(
+  const given = (['key', 'cursor', 'mask', 'types'] as const).filter(
     (name) => change[name] !== undefined && change[name] !== null,
   );
   if (given.length === 0) return;
@@ -137,14 +138,18 @@ async function checkColumns(
   throw badFields(given.map((field) => ({ field, message: `${detail.error?.message} ${detail.error?.action}` })));
 }
 
-function columnErrors(detail: TableDetail | null, { key, mask, types }: Change): void {
+function columnErrors(detail: TableDetail | null, { key, cursor, mask, types }: Change): void {
   if (detail === null) return;
   const columns = new Set([...detail.columns, ...detail.leftOut].map(({ name }) => name));
-  const errors = Object.entries({ key: key ?? [], mask: mask ?? [], types: Object.keys(types ?? {}) }).flatMap(
-    ([field, used]) =>
-      used
-        .filter((column) => !columns.has(column))
-        .map((column) => ({ field, message: `the table has no column ${column}` })),
+  const errors = Object.entries({
+    key: key ?? [],
+    cursor: cursor ?? [],
+    mask: mask ?? [],
+    types: Object.keys(types ?? {}),
+  }).flatMap(([field, used]) =>
+    used
+      .filter((column) => !columns.has(column))
+      .map((column) => ({ field, message: `the table has no column ${column}` })),
   );
   if (errors.length > 0) throw badFields(errors);
 }

@@ -30,7 +30,7 @@ export type ColumnType =
   | { readonly kind: 'json' };
 
 /** Rules of EXACTNESS.md §9 that may replace a value that the destination cannot represent; each use is counted per table. */
-export type Rule = 'date_repair' | 'date_range' | 'not_a_number' | 'mask';
+export type Rule = 'date_repair' | 'date_range' | 'not_a_number' | 'mask' | 'fraction' | 'half_character';
 
 export type Column = {
   readonly name: string;
@@ -60,6 +60,8 @@ export type Table = {
    * structures stored by older versions): rows may share one until their transaction ends.
    */
   readonly immediate?: true;
+  /** Columns that tell when a row was last written, where changes are found by them; absent: they are found in another way. */
+  readonly cursor?: readonly string[];
   /** Foreign keys by which a change of another table changes or deletes rows of this one without a word in the log; absent: none. */
   readonly cascades?: readonly Cascade[];
   /** True when two different source keys might compare equal at the destination (strings in the key): rows must never replace each other. */
@@ -90,6 +92,8 @@ export type Cascade = {
 export type TableOptions = {
   readonly where?: string;
   readonly key?: readonly string[];
+  /** Columns that tell when a row was last written, for sources whose changes are found by them. */
+  readonly cursor?: readonly string[];
   readonly mask?: readonly string[];
   /** Column → destination type, e.g. `{"amount":"DECIMAL(20,4)"}`. */
   readonly types?: Readonly<Record<string, string>>;

@@ -24,7 +24,12 @@ export type SourcePlace = {
 };
 
 /** What every source promises, whatever server it is (contract: `Source`). */
-export function testSource(name: string, start: () => Promise<SourcePlace>): void {
+export function testSource(
+  name: string,
+  start: () => Promise<SourcePlace>,
+  /** `captures` false: there is no change log, so that positions are '' and nothing tells commit times. */
+  { captures = true }: { captures?: boolean } = {},
+): void {
   describe(`a source on ${name}`, () => {
     let place: SourcePlace;
     let source: Source;
@@ -44,12 +49,15 @@ export function testSource(name: string, start: () => Promise<SourcePlace>): voi
       await place.stop();
     });
 
-    test('tells the time of commits, whatever the time zones; this machine is the server’s', async () => {
-      const before = Date.now();
-      const there = (await source.clock?.()) ?? Number.NaN;
-      expect(there).toBeGreaterThanOrEqual(before - 5);
-      expect(there).toBeLessThanOrEqual(Date.now() + 5);
-    });
+    test.runIf(captures)(
+      'tells the time of commits, whatever the time zones; this machine is the server’s',
+      async () => {
+        const before = Date.now();
+        const there = (await source.clock?.()) ?? Number.NaN;
+        expect(there).toBeGreaterThanOrEqual(before - 5);
+        expect(there).toBeLessThanOrEqual(Date.now() + 5);
+      },
+    );
 
     describe('catalog', () => {
       test('lists schemas and tables in order; null for a schema that does not exist', async () => {
@@ -295,7 +303,7 @@ export function testSource(name: string, start: () => Promise<SourcePlace>): voi
           const again = await source.begin(pipeline, `${pipeline}_1`, tables, () => {}, signal);
           expect(again.identity).toBe(first.identity);
           expect(again.slot).toBe(first.slot);
-          expect(again.position).toMatch(/./);
+          expect(again.position).toMatch(captures ? /./ : /^$/);
           await source.end(`${pipeline}_1`);
           await source.end(`${pipeline}_1`);
         } finally {
@@ -304,7 +312,7 @@ export function testSource(name: string, start: () => Promise<SourcePlace>): voi
         }
       });
 
-      test('the written end moves with what is written', async () => {
+      test.runIf(captures)('the written end moves with what is written', async () => {
         await place.sql('create table moving (id int primary key)');
         const before: Position = await source.written();
         await place.sql('insert into moving values (1)');

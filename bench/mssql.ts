@@ -1,0 +1,139 @@
+// The SQL Server reader against tedious' plain row API, both on the fake server, which sends rows that it has encoded before:
+// node bench/mssql.ts [rows]. The same rows in the types that each asks for; plain means `SELECT *` and every value as text.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { Connection, Request } from 'tedious';
+import { open } from '../src/drivers/mssql/source.ts';
+import { createEngine } from '../test/fakes/mssql/engine.ts';
+import { startTds } from '../test/fakes/mssql/server.ts';
+import { row } from '../test/fakes/mssql/tokens.ts';
+import { wireType } from '../test/fakes/mssql/wire-types.ts';
+
+/** Name, type, the type that the driver asks for, and the values of the n-th row. */
+const columns: readonly (readonly [string, string, string, (n: number) => unknown])[] = [
+  ['id', 'bigint', 'bigint', (n) => BigInt(n)],
+  ['customer_id', 'int', 'int', (n) => (n * 7919) % 50_000],
+  ['quantity', 'int', 'int', (n) => (n % 17 > 0 ? n % 100 : null)],
+  ['price', 'decimal(12,2)', 'nvarchar(41)', (n) => `${n % 100_000}.07`],
+  ['discount', 'decimal(8,4)', 'nvarchar(41)', (n) => (n % 5 > 0 ? `0.${String(n % 1000).padStart(4, '0')}` : null)],
+  ['ordered_at', 'datetime2(6)', 'nvarchar(27)', (n) => `2023-01-01 00:00:${String(n % 60).padStart(2, '0')}.000123`],
+  ['shipped_at', 'datetime2(6)', 'nvarchar(27)', (n) => (n % 4 > 0 ? '2023-01-03 12:30:59.000457' : null)],
+  ['status', 'nvarchar(20)', 'nvarchar(20)', (n) => ['new', 'paid', 'shipped', 'zurückgegeben', ''][n % 5]],
+  ['reference', 'nvarchar(60)', 'nvarchar(60)', (n) => `R-${String(n).padStart(32, '0')}`],
+  [
+    'note',
+    'nvarchar(200)',
+    'nvarchar(200)',
+    (n) => (n % 11 === 0 ? null : `${'lorem ipsum '.repeat(n % 9)}${n % 100 === 0 ? '\t\n\\ 😀' : ''}`),
+  ],
+];
+const SAMPLE = 1000;
+
+if (process.argv[2] === 'serve') await serve(Number(process.argv[3]));
+else await measure(Number(process.argv[2] ?? 500_000));
+
+async function serve(count: number): Promise<void> {
+  const engine = createEngine();
+  const key = columns.map(([name, type]) => `${name} ${type}${name === 'id' ? ' primary key' : ''}`);
+  engine.run(`create table orders (${key.join(', ')})`);
+  const encoded = ([0, 1] as const).map((asked) => {
+    const wire = columns.map(([name, plain, other]) => ({ name, type: wireType(asked === 1 ? other : plain) }));
+    const rows = Array.from({ length: SAMPLE }, (_, n) =>
+      row(
+        wire,
+        columns.map(([, , , value]) => value(n) ?? null),
+      ),
+    );
+    return { wire, rows };
+  });
+  const tds = await startTds({
+    logIn: () => {
+      const session = engine.session();
+      return {
+        ...session,
+        execute(call) {
+          const asked = call.sql.startsWith('SELECT * FROM')
+            ? 0
+            : /FROM \[dbo\]\.\[orders\]/.test(call.sql)
+              ? 1
+              : undefined;
+          const found = asked === undefined ? undefined : encoded[asked];
+          return found ? { columns: found.wire, wire: repeat(found.rows, count) } : session.execute(call);
+        },
+      };
+    },
+  });
+  console.log(tds.port);
+}
+
+function* repeat(rows: readonly Buffer[], count: number): Generator<Buffer> {
+  for (let n = 0; n < count; n++) yield rows[n % rows.length] as Buffer;
+}
+
+async function measure(count: number): Promise<void> {
+  const server = spawn(process.execPath, [process.argv[1] ?? '', 'serve', String(count)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [told] = (await once(server.stdout, 'data')) as [Buffer];
+  const port = Number(told.toString());
+  console.log(`${count} rows of ${columns.length} columns; medians of 5\n`);
+  const results: Record<string, { wall: number; cpu: number }[]> = { 'this driver': [], 'tedious rows': [] };
+  for (let round = 0; round < 5; round++) {
+    results['this driver']?.push(await timed(() => byDriver(port), count));
+    results['tedious rows']?.push(await timed(() => byRows(port), count));
+  }
+  console.log('| reader | rows/s | rows per CPU-second |\n|---|---|---|');
+  for (const [name, list] of Object.entries(results)) {
+    const median = (key: 'wall' | 'cpu'): number => list.map((one) => one[key]).sort((a, b) => a - b)[2] as number;
+    console.log(`| ${name} | ${Math.round(count / median('wall'))} | ${Math.round(count / median('cpu'))} |`);
+  }
+  server.kill();
+}
+
+async function timed(work: () => Promise<number>, count: number): Promise<{ wall: number; cpu: number }> {
+  const before = process.cpuUsage();
+  const started = performance.now();
+  const rows = await work();
+  if (rows !== count) throw new Error(`${rows} rows instead of ${count}`);
+  const { user, system } = process.cpuUsage(before);
+  return { wall: (performance.now() - started) / 1000, cpu: (user + system) / 1e6 };
+}
+
+async function byDriver(port: number): Promise<number> {
+  const { signal } = new AbortController();
+  await using source = await open(
+    { host: '127.0.0.1', port: String(port), uid: 'u', pwd: 'p', db: 'shop', type: 'rds.msfull' },
+    signal,
+  );
+  const [described] = await source.describe([{ ref: { schema: 'dbo', name: 'orders' }, options: {} }]);
+  if (!described || 'error' in described) throw new Error('not described');
+  let rows = 0;
+  for await (const batch of source.read(described.table, undefined, '{}', signal)) rows += batch.rows;
+  return rows;
+}
+
+function byRows(port: number): Promise<number> {
+  const client = new Connection({
+    server: '127.0.0.1',
+    authentication: { type: 'default', options: { userName: 'u', password: 'p' } },
+    options: { port, encrypt: false, requestTimeout: 0, packetSize: 32_767, useColumnNames: false },
+  });
+  return new Promise((resolve, reject) => {
+    let rows = 0;
+    client.connect((failed) => {
+      if (failed) return reject(failed);
+      const request = new Request('SELECT * FROM orders', (error) => {
+        client.close();
+        if (error) reject(error);
+        else resolve(rows);
+      });
+      request.on('row', (cells: { value: unknown }[]) => {
+        // What a loader would send on: text.
+        let line = '';
+        for (const { value } of cells) line += `${value instanceof Date ? value.toISOString() : value}\t`;
+        if (line !== '') rows++;
+      });
+      client.execSqlBatch(request);
+    });
+  });
+}

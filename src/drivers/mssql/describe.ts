@@ -1,0 +1,227 @@
+import { createHash } from 'node:crypto';
+import { formatColumnType, parseColumnType, fit as typeFit } from '../column-types.ts';
+import { chooseCursor } from '../cursor.ts';
+import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
+import type { Column, Described, DescribeRequest, LeftOut, Table, TableOptions } from '../model.ts';
+import { type CatalogTable, readTables } from './catalog.ts';
+import { type Instance, newest, readInstances } from './cdc-instances.ts';
+import type { Connection } from './connection.ts';
+import { chooseKey } from './key.ts';
+import type { CaptureMode } from './options.ts';
+import { chunkSelect, EVERYTHING } from './range.ts';
+import { type CatalogColumn, columnType } from './types.ts';
+
+/**
+ * Describes tables in a few statements for all of them; a missing or refused one is an `error` entry. `choose`: which of a table's capture
+ * instances counts, where it is followed by CDC.
+ */
+export async function describeTables(
+  connection: Connection,
+  mode: CaptureMode,
+  requests: readonly DescribeRequest[],
+  choose: (instances: readonly Instance[], request: number) => Instance | undefined = newest,
+): Promise<Described[]> {
+  const catalog = await readTables(
+    connection,
+    requests.map(({ ref }) => ref),
+  );
+  const instances = mode === 'cdc' ? await readInstances(connection) : [];
+  const described: Described[] = [];
+  for (const [index, { ref, options }] of requests.entries()) {
+    try {
+      const found = catalog[index];
+      if (!found)
+        throw new Misconfigured(
+          `The table ${ref.schema}.${ref.name} does not exist, or the user may not see it.`,
+          'Check the name, and grant the source user SELECT on it.',
+        );
+      const instance = choose(
+        instances.filter(({ table }) => table === found.id),
+        index,
+      );
+      const table = describeTable(ref, found, options, mode, instance);
+      if (options.where !== undefined && options.where.trim() !== '')
+        await checkCondition(connection, table, options.where);
+      described.push({ ref, table });
+    } catch (error) {
+      if (!isPermanent(error)) throw error;
+      described.push({ ref, error: { class: error.name, message: error.message, action: error.action } });
+    }
+  }
+  return described;
+}
+
+/** Lets the server parse and resolve a condition, without a row. */
+async function checkCondition(connection: Connection, table: Table, where: string): Promise<void> {
+  try {
+    await connection.query(`${chunkSelect(table, where, EVERYTHING)} AND 1 = 0`);
+  } catch (error) {
+    if (!isPermanent(error) || error.name === 'AccessDenied') throw error;
+    throw new Misconfigured(
+      `The condition of ${table.ref.schema}.${table.ref.name} is refused by the source: ${error.message}`,
+      'Correct `where`; it is T-SQL without the word WHERE.',
+    );
+  }
+}
+
+/** `instance`: the capture instance that changes come from, of a source that is followed by CDC. */
+export function describeTable(
+  ref: DescribeRequest['ref'],
+  found: CatalogTable,
+  options: TableOptions,
+  mode: CaptureMode,
+  instance?: Instance,
+): Table {
+  const where = `${ref.schema}.${ref.name}`;
+  const leftOut: LeftOut[] = [];
+  const warnings: string[] = [];
+  const kept: CatalogColumn[] = [];
+  for (const column of found.columns) {
+    const reason =
+      leaveOut(column, mode, instance) ??
+      (columnType(column, false) === null ? `The type ${column.full} is not known.` : null);
+    if (reason === null) kept.push(column);
+    else leftOut.push({ name: column.name, sourceType: column.full, reason });
+  }
+  if (kept.length === 0)
+    throw new UnsupportedValue(`${where} has no column that can be copied.`, 'Deselect the table.');
+  const names = new Set(kept.map(({ name }) => name));
+  const key = chooseKey(where, found, names, options.key, mode === 'tracking', warnings);
+  const own = kept.map((column): Column => {
+    const type = columnType(column, key.includes(column.name));
+    if (type === null) throw new RangeError('a column without a type was kept');
+    return { name: column.name, type, nullable: column.nullable, sourceType: column.full, masked: false };
+  });
+  const columns = applyOptions(where, own, key, options);
+  const followed = key.length > 0 && found.kind === 'table';
+  const cursor =
+    mode === 'cursor' && followed ? chooseCursor(where, cursorColumns(kept), options.cursor, warnings) : [];
+  if (mode === 'cdc' && found.kind === 'table') warnings.push(...cdcWarnings(found, instance));
+  if (key.length > 0 && mode !== 'none' && kept.some((column) => key.includes(column.name) && foldsCase(column)))
+    warnings.push(
+      'The key holds text that the source compares without regard to case or width: an update that changes only that may leave the old row beside the new one, which `validate` finds.',
+    );
+  return {
+    ref,
+    kind: found.kind === 'view' ? 'view' : found.partitions > 1 ? 'partitioned' : 'table',
+    columns,
+    leftOut,
+    key,
+    ...(isImmediate(found, key) ? { immediate: true } : {}),
+    ...(cursor.length > 0 ? { cursor } : {}),
+    textKey: columns.some(({ name, type }) => key.includes(name) && /^(char|varchar|text)$/.test(type.kind)),
+    approxRows: found.rows,
+    approxBytes: found.bytes,
+    structure: structureOf(kept, columns, leftOut, key, cursor),
+    // A memory-optimized table is read in another way; changes come from one capture instance, as it was made once.
+    storage: found.memory ? 'memory' : instance ? `${instance.name}@${instance.startLsn}` : '',
+    warnings,
+  };
+}
+
+/** Whether an index of these columns, or of some of them, keeps rows apart: this server checks at every statement. */
+function isImmediate(found: CatalogTable, key: readonly string[]): boolean {
+  return found.indexes.some((one) => one.unique && !one.filtered && one.columns.every((name) => key.includes(name)));
+}
+
+function leaveOut(column: CatalogColumn, mode: CaptureMode, instance: Instance | undefined): string | null {
+  switch (column.odd) {
+    case 'column set':
+      return 'A column set: it shows sparse columns that are copied themselves.';
+    case 'encrypted':
+      return 'An encrypted column (Always Encrypted): only clients with its key can read it.';
+    case 'graph':
+      return 'A column of a graph table that the server keeps to itself.';
+  }
+  if (column.computed && !column.deterministic && mode !== 'none')
+    return 'A computed column that is not deterministic: it changes without a change that could be followed.';
+  if (mode === 'cdc' && instance) {
+    if (column.computed) return 'A computed column: CDC carries no values of them. Compute it at the destination.';
+    if (!instance.columns.includes(column.name))
+      return `The capture instance ${instance.name} does not hold it: make a second one with EXEC sys.sp_cdc_enable_table.`;
+  }
+  return null;
+}
+
+function cursorColumns(columns: readonly CatalogColumn[]) {
+  return columns.map(({ name, word, nullable }) => ({
+    name,
+    nullable,
+    clock:
+      word === 'timestamp'
+        ? ('version' as const)
+        : /^(date|small|datetime)/.test(word) && word !== 'date'
+          ? ('time' as const)
+          : null,
+  }));
+}
+
+function cdcWarnings(found: CatalogTable, instance: Instance | undefined): string[] {
+  if (!instance) return ['CDC is not enabled for the table: it is copied whole, and deltas can not follow it.'];
+  return found.partitions > 1 && instance.partitionSwitch
+    ? [
+        'A partition that is switched in or out is in no change table: `validate` finds it; or enable CDC with @allow_partition_switch = 0.',
+      ]
+    : [];
+}
+
+function foldsCase(column: CatalogColumn): boolean {
+  return column.collation !== '' && !/_BIN2?(_|$)/.test(column.collation) && !/_CS_AS_KS_WS/.test(column.collation);
+}
+
+/** Options `types` and `mask`; both are refused where they would change a key (EXACTNESS.md §8). */
+function applyOptions(
+  where: string,
+  columns: readonly Column[],
+  key: readonly string[],
+  options: TableOptions,
+): Column[] {
+  const types = options.types ?? {};
+  for (const name of [...Object.keys(types), ...(options.mask ?? [])])
+    if (!columns.some((column) => column.name === name))
+      throw new Misconfigured(`${where} has no copied column ${name}.`, 'Correct `types` or `mask`.');
+  return columns.map((column) => {
+    const inKey = key.includes(column.name);
+    const masked = options.mask?.includes(column.name) ?? false;
+    if (masked && inKey)
+      throw new UnsupportedValue(
+        `The key column ${column.name} of ${where} can't be masked.`,
+        'Take it out of `mask`, or choose another key.',
+      );
+    if (masked) return { ...column, type: { kind: 'varchar', length: 1 }, nullable: true, masked };
+    const wanted = Object.hasOwn(types, column.name) ? types[column.name] : undefined;
+    if (wanted === undefined) return column;
+    const type = parseColumnType(wanted);
+    // An offset is text by itself; as a date and time it is brought to UTC.
+    const utc = column.sourceType.startsWith('datetimeoffset') && type.kind === 'datetime';
+    const fits = utc ? 'exact' : typeFit(column.type, type);
+    if (fits === 'never' || (inKey && (fits === 'narrows' || utc)))
+      throw new UnsupportedValue(
+        `${where}.${column.name} (${column.sourceType}) can't be copied as ${formatColumnType(type)}${fits === 'never' ? '' : ', since it is in the key'}.`,
+        'Correct `types`.',
+      );
+    return { ...column, type };
+  });
+}
+
+/**
+ * A digest of all that decides what a reader sees, then the columns' ids in order: they tell a column that was dropped and made again, and
+ * one that was renamed. `+` marks one that may have had a value in every row from its first moment.
+ */
+function structureOf(
+  kept: readonly CatalogColumn[],
+  copied: readonly Column[],
+  leftOut: readonly LeftOut[],
+  key: readonly string[],
+  cursor: readonly string[],
+): string {
+  const columns = kept.map(({ full, nullable, collation, computed }) => [full, nullable, collation, computed]);
+  const digest = createHash('sha256')
+    .update(JSON.stringify([columns, copied, leftOut, key, cursor]))
+    .digest('base64url')
+    .slice(0, 22);
+  const ids = kept.map(
+    ({ id, hasDefault, computed, nullable }) => `${id}${hasDefault || computed || !nullable ? '+' : ''}`,
+  );
+  return `${digest} ${ids.join(',')}`;
+}

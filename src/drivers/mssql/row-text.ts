@@ -1,0 +1,139 @@
+import { UnsupportedValue } from '../errors.ts';
+import type { Rule, RuleUse } from '../model.ts';
+import type { Cell } from './connection.ts';
+import type { RowField } from './types.ts';
+
+/** Rows of tedious as load text. */
+export type RowWriter = {
+  /** Appends a row; `from`: where its cells begin. */
+  add(cells: readonly Cell[], from?: number): void;
+  /** Rows so far. */
+  readonly rows: number;
+  /** Characters that `take` would give. */
+  readonly pending: number;
+  /** The rows added since the last call. */
+  take(): { data: Buffer; rows: number };
+  uses(): RuleUse[];
+};
+
+const MOST_EXAMPLES = 3;
+const ESCAPED = /[\0\t\n\r\\]/;
+const LETTERS: Readonly<Record<string, string>> = { '\0': '\\0', '\t': '\\t', '\n': '\\n', '\r': '\\r', '\\': '\\\\' };
+
+/** `refuse`: a value that only a rule could carry is an error. In a key column it always is. */
+export function createRowWriter(table: string, fields: readonly RowField[], refuse: boolean): RowWriter {
+  let text = '';
+  let rows = 0;
+  let given = 0;
+  const used = new Map<string, { rule: Rule; column: string; count: number; examples: string[] }>();
+  let row: readonly Cell[] = [];
+  let offset = 0;
+
+  function keyText(): string {
+    const parts = fields.flatMap(({ name, key }, i) =>
+      key ? [`${name}=${String(row[offset + i]?.value).slice(0, 100)}`] : [],
+    );
+    return parts.length === 0 ? '' : ` (${parts.join(', ')})`;
+  }
+
+  function use(rule: Rule, field: RowField, shown: string, why: string): void {
+    if (field.key || refuse)
+      throw new UnsupportedValue(
+        `${table}.${field.name} holds ${shown}${keyText()}: ${why}.`,
+        field.key
+          ? 'Correct the rows at the source, or choose another key with the `key` option: key columns are never changed.'
+          : 'Correct the rows at the source, set on_unrepresentable to rule, or copy the column as text with `types`.',
+      );
+    const id = `${rule} ${field.name}`;
+    const one = used.get(id) ?? { rule, column: field.name, count: 0, examples: [] };
+    used.set(id, one);
+    if (one.count++ < MOST_EXAMPLES) one.examples.push(`${field.name}: ${shown}${keyText()}`);
+  }
+
+  const clock = (value: string, field: RowField): string => {
+    // Seven digits of a second, of which the destination holds six.
+    const dot = value.length - 8;
+    if (dot < 0 || value.charCodeAt(dot) !== 46) return value;
+    if (value.charCodeAt(dot + 7) !== 48) use('fraction', field, value, 'the destination holds six digits of a second');
+    return value.slice(0, -1);
+  };
+
+  function encode(value: unknown, field: RowField): string {
+    switch (field.encoding) {
+      case 'plain':
+        return String(value);
+      case 'text':
+        return escapeWhole(value as string, field);
+      case 'bit':
+        return value === true ? '1' : '0';
+      case 'number':
+        return Object.is(value, -0) ? '-0' : String(value);
+      case 'hex':
+        return (value as Buffer).toString('hex').toUpperCase();
+      case 'clock':
+        return clock(value as string, field);
+      case 'instant': {
+        const instant = clock(value as string, field);
+        if (instant.charCodeAt(0) !== 48) return instant;
+        use('date_repair', field, instant, 'the destination has no years before 1000');
+        return repairYear(instant);
+      }
+      case 'variant':
+        return escapeWhole(variantText(value as string), field);
+    }
+  }
+
+  function escapeWhole(value: string, field: RowField): string {
+    let whole = value;
+    if (!value.isWellFormed()) {
+      use('half_character', field, JSON.stringify(value.slice(0, 40)), 'half of a surrogate pair is no character');
+      whole = value.toWellFormed();
+    }
+    return ESCAPED.test(whole) ? whole.replace(/[\0\t\n\r\\]/g, (char) => LETTERS[char] as string) : whole;
+  }
+
+  return {
+    add(cells, from = 0) {
+      row = cells;
+      offset = from;
+      let line = '';
+      for (let i = 0; i < fields.length; i++) {
+        const value = (cells[from + i] as Cell).value;
+        if (i > 0) line += '\t';
+        line += value === null ? '\\N' : encode(value, fields[i] as RowField);
+      }
+      text += `${line}\n`;
+      rows++;
+    },
+    get rows() {
+      return rows;
+    },
+    get pending() {
+      return text.length;
+    },
+    take() {
+      const data = Buffer.from(text, 'utf8');
+      const fresh = rows - given;
+      text = '';
+      given = rows;
+      return { data, rows: fresh };
+    },
+    uses: () => [...used.values()],
+  };
+}
+
+/** Years 0001 to 0999 get 1000 added (reference/flow-product.md §5.10); 29 February of a year that then has none becomes the 28th. */
+function repairYear(text: string): string {
+  const year = Number(text.slice(0, 4)) + 1000;
+  const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+  return `${year}${text.slice(4, 10) === '-02-29' && !leap ? '-02-28' : text.slice(4, 10)}${text.slice(10)}`;
+}
+
+function variantText(value: string): string {
+  const kind = value.charAt(0);
+  const rest = value.slice(1);
+  if (kind === 't') return rest;
+  const bytes = Buffer.from(rest, 'hex');
+  const number = kind === 'f' ? bytes.readDoubleBE(0) : bytes.readFloatBE(0);
+  return Object.is(number, -0) ? '-0' : String(number);
+}

@@ -1,0 +1,20 @@
+import type { Session } from './session.ts';
+
+/** The server's time, ms since 1970 (UTC). */
+export async function clockOf(session: Session): Promise<number> {
+  // As text: the session's time zone must not matter.
+  const [row] = await session.query(
+    "select to_char(sys_extract_utc(systimestamp), 'YYYY-MM-DD HH24:MI:SS.FF3') from dual",
+  );
+  return Date.parse(`${String(row?.[0]).replace(' ', 'T')}Z`);
+}
+
+/** How far the server's clock, which the log's times are of, is before UTC. */
+export async function zoneOf(session: Session): Promise<number> {
+  const [row] = await session.query(
+    "select to_char(systimestamp, 'YYYY-MM-DD HH24:MI'), to_char(sys_extract_utc(systimestamp), 'YYYY-MM-DD HH24:MI') from dual",
+  );
+  const [own, utc] = (row ?? []).map((text) => Date.parse(`${String(text).replace(' ', 'T')}:00Z`));
+  const difference = (own ?? 0) - (utc ?? 0);
+  return Math.round(difference / 900_000) * 900_000;
+}

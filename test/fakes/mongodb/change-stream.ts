@@ -1,0 +1,124 @@
+import type { BSON } from 'mongodb';
+import { type Entry, eventOf, eventToken, fragments, timeToken } from './oplog.ts';
+import type { Store } from './store.ts';
+import { matches } from './values.ts';
+import { CommandError, serializeAnswer } from './wire.ts';
+
+/** One open change stream of a fake server. */
+export type Stream = {
+  /** Documents of the next batch; waits for the first one up to `waitMs`. */
+  batch(most: number, waitMs: number): Promise<BSON.Document[]>;
+  /** The post-batch token. */
+  token(): BSON.Document;
+  /** An `invalidate` was delivered: the cursor has ended. */
+  readonly ended: boolean;
+};
+
+type Stage = BSON.Document & {
+  readonly startAtOperationTime?: BSON.Timestamp;
+  readonly resumeAfter?: { readonly _data: string };
+  readonly startAfter?: { readonly _data: string };
+  readonly fullDocument?: string;
+};
+
+export function openStream(store: Store, database: string, pipeline: readonly BSON.Document[]): Stream {
+  const stage = pipeline[0]?.['$changeStream'] as Stage;
+  const filters = pipeline.flatMap((one) => (one['$match'] as BSON.Document | undefined) ?? []);
+  const unset = pipeline.flatMap((one) => (one['$unset'] as string[] | undefined) ?? []);
+  const splits = pipeline.some((one) => one['$changeStreamSplitLargeEvent'] !== undefined);
+  const whole = Boolean(stage['allChangesForCluster']);
+  if (whole !== (database === 'admin'))
+    throw new CommandError(20, 'IllegalOperation', 'a stream on the cluster runs on admin');
+  /** Tokens up to here have been delivered. */
+  let after: string;
+  const resume = stage.resumeAfter ?? stage.startAfter;
+  if (resume) {
+    after = String(resume._data);
+    const times = [Number.parseInt(after.slice(2, 10), 16), Number.parseInt(after.slice(10, 18), 16)] as const;
+    const invalidated = after.includes('2D296E');
+    if (invalidated && stage.resumeAfter)
+      throw new CommandError(
+        260,
+        'InvalidResumeToken',
+        'Attempting to resume a change stream using resumeAfter is not allowed from an invalidate notification.',
+      );
+    reach(times);
+    const known = store.entries.some(({ time, changes }) =>
+      changes.some((_, i) => [false, true].some((flag) => after.startsWith(eventToken(time, i, flag)))),
+    );
+    if (!known && after.includes('2B042C01'))
+      throw new CommandError(280, 'ChangeStreamFatalError', 'cannot resume stream; the resume token was not found.');
+  } else {
+    const from = stage.startAtOperationTime;
+    const time: readonly [number, number] = from ? [from.t, from.i] : store.now;
+    reach(time);
+    after = timeToken(time);
+  }
+  let ended = false;
+  let last = after;
+
+  function reach(time: readonly [number, number]): void {
+    const [first] = store.lost;
+    if (time[0] < first)
+      throw new CommandError(
+        286,
+        'ChangeStreamHistoryLost',
+        'Resume of change stream was not possible, as the resume point may no longer be in the oplog.',
+      );
+  }
+
+  function pending(most: number): BSON.Document[] {
+    const found: BSON.Document[] = [];
+    for (const entry of store.entries) {
+      if (timeToken(entry.time) < after && eventToken(entry.time, 0xffff) < after) continue;
+      for (const [index] of entry.changes.entries()) {
+        const invalidate = entry.changes[index]?.operation === 'invalidate';
+        const token = eventToken(entry.time, index, invalidate);
+        if (token <= after || after.startsWith(token)) continue;
+        if (found.length >= most) return found;
+        const change = entry.changes[index] as Entry['changes'][number];
+        if (!whole && change.db !== database) continue;
+        // The cluster's own stream is never invalidated.
+        if (invalidate && whole) continue;
+        const event = eventOf(entry, index, ({ db, coll, id }) =>
+          stage.fullDocument === 'updateLookup' ? store.find(db, coll ?? '', id) : null,
+        );
+        for (const name of unset) delete event[name];
+        after = token;
+        if (!filters.every((filter) => matches(event, filter))) continue;
+        last = token;
+        found.push(...sized(event));
+        if (invalidate) {
+          ended = true;
+          return found;
+        }
+      }
+    }
+    // Everything has been looked at: the stream stands at the time of the last entry.
+    const end = timeToken(store.now);
+    if (found.length === 0 && end > last) last = end;
+    return found;
+  }
+
+  function sized(event: BSON.Document): BSON.Document[] {
+    if (serializeAnswer(event).length <= store.largestEvent) return [event];
+    if (!splits) throw new CommandError(10334, 'BSONObjectTooLarge', 'BSONObj size is invalid');
+    const parts = fragments(event);
+    last = String((parts.at(-1) as { _id: { _data: string } })._id._data);
+    return parts;
+  }
+
+  return {
+    async batch(most, waitMs) {
+      for (const until = Date.now() + waitMs; ; ) {
+        const found = pending(most);
+        if (found.length > 0 || Date.now() >= until) return found;
+        await store.changed(until - Date.now());
+      }
+    },
+    token: () => ({ _data: last }),
+    get ended() {
+      return ended;
+    },
+  };
+}

@@ -1,0 +1,223 @@
+import type { SQLInputValue } from 'node:sqlite';
+import type { FakeRedo, FakeValue } from './redo.ts';
+import type { FakeOracle } from './server.ts';
+
+/**
+ * The part of oracledb that the driver uses, in front of fakes: `vi.mock('oracledb', …)` puts it in the library's place, so that everything
+ * of the driver runs. Servers are found by the service name that is asked for.
+ */
+export const servers = new Map<string, FakeOracle>();
+
+type Options = { resultSet?: boolean; fetchTypeHandler?: unknown };
+type Answer = {
+  rows?: FakeValue[][];
+  resultSet?: { getRows(count: number): Promise<FakeValue[][]>; close(): Promise<void> };
+};
+
+const STRING = { name: 'DB_TYPE_VARCHAR' };
+const BUFFER = { name: 'DB_TYPE_RAW' };
+
+export const fakeOracledb = {
+  OUT_FORMAT_ARRAY: 4001,
+  STRING,
+  BUFFER,
+  DB_TYPE_NUMBER: { name: 'DB_TYPE_NUMBER' },
+  DB_TYPE_CLOB: { name: 'DB_TYPE_CLOB' },
+  DB_TYPE_NCLOB: { name: 'DB_TYPE_NCLOB' },
+  DB_TYPE_BLOB: { name: 'DB_TYPE_BLOB' },
+  initOracleClient: () => {
+    throw oracleError('DPI-1047', 'Cannot locate a 64-bit Oracle Client library');
+  },
+  getConnection,
+};
+
+export function oracleError(code: string, message: string): Error {
+  return Object.assign(new Error(`${code}: ${message}`), { code, errorNum: Number(code.slice(4)) });
+}
+
+async function getConnection(options: { user: string; password: string; connectString: string }) {
+  const service = /(?:SERVICE_NAME|SID)=([^)]+)/.exec(options.connectString)?.[1] ?? '';
+  const server = servers.get(service);
+  if (!server)
+    throw Object.assign(
+      new Error(
+        `NJS-518: cannot connect to Oracle Database. Service "${service}" is not registered with the listener at host h port 1521. (CONNECTION_ID=x)`,
+      ),
+      { code: 'NJS-518' },
+    );
+  takeFailure(server, `connect ${options.user}`);
+  if (options.user !== server.settings.user || options.password !== server.settings.password)
+    throw oracleError(
+      'ORA-01017',
+      'invalid credential or not authorized; logon denied\nHelp: https://docs.oracle.com/error-help/db/ora-01017/',
+    );
+  server.sessions++;
+  return connectionOf(server);
+}
+
+function takeFailure(server: FakeOracle, sql: string): void {
+  const at = server.failures.findIndex(({ pattern }) => pattern.test(sql));
+  const [failure] = at < 0 ? [] : server.failures.splice(at, 1);
+  if (failure) throw oracleError(failure.message.split(':')[0] ?? '', failure.message.replace(/^[^:]+: /, ''));
+}
+
+type Mining = { files: string[]; from: bigint; to: bigint; started: boolean };
+
+function connectionOf(server: FakeOracle) {
+  const mining: Mining = { files: [], from: 0n, to: 0n, started: false };
+  let open = true;
+  let stopped = false;
+  let container = server.settings.container;
+  return {
+    oracleServerVersionString: server.settings.version,
+    async execute(sql: string, binds: SQLInputValue[], options: Options): Promise<Answer> {
+      if (!open) throw oracleError('NJS-500', 'connection to Oracle Database was closed or broken');
+      stopped = false;
+      server.statements.push(sql);
+      // As a network would: nothing is there at once.
+      await new Promise((resolve) => setImmediate(resolve));
+      takeFailure(server, sql);
+      const rows = answer(server, mining, sql, binds, container, (name) => {
+        container = name;
+      });
+      if (!options.resultSet) return { rows };
+      let at = 0;
+      return {
+        resultSet: {
+          async getRows(count) {
+            await new Promise((resolve) => setImmediate(resolve));
+            if (stopped || !open) throw oracleError('ORA-01013', 'user requested cancel of current operation');
+            takeFailure(server, `fetch ${at} of ${sql}`);
+            const some = rows.slice(at, at + count);
+            at += count;
+            return some;
+          },
+          async close() {},
+        },
+      };
+    },
+    async break() {
+      stopped = true;
+    },
+    async close() {
+      if (open) server.sessions--;
+      open = false;
+    },
+  };
+}
+
+function answer(
+  server: FakeOracle,
+  mining: Mining,
+  sql: string,
+  binds: SQLInputValue[],
+  container: string,
+  enter: (name: string) => void,
+): FakeValue[][] {
+  const into = /^alter session set container = "([^"]+)"/.exec(sql)?.[1];
+  if (into !== undefined) {
+    enter(into);
+    return [];
+  }
+  if (/^alter session/.test(sql)) return [];
+  if (/^begin/.test(sql)) return mine(server, mining, sql, binds);
+  if (/sys_context\(/.test(sql))
+    return [['FREE', container, server.settings.containerId === 0 ? '0' : container === 'CDB$ROOT' ? '1' : '3']];
+  if (/systimestamp/.test(sql)) {
+    const now = new Date();
+    if (/FF3/.test(sql)) return [[now.toISOString().replace('T', ' ').replace('Z', '')]];
+    const minute = now.toISOString().slice(0, 16).replace('T', ' ');
+    return [[minute, minute]];
+  }
+  if (/object_name = 'DBMS_LOGMNR'/.test(sql)) return [['1']];
+  if (/v\$logmnr_contents/.test(sql)) {
+    if (!mining.started)
+      throw oracleError(
+        'ORA-01306',
+        'dbms_logmnr.start_logmnr() must be invoked before selecting from v$logmnr_contents',
+      );
+    return contentsOf(server, mining, sql);
+  }
+  try {
+    return server.query(sql, binds).map((row) => row.map(fetched));
+  } catch (error) {
+    throw asOracle(error as Error);
+  }
+}
+
+function fetched(value: FakeValue): FakeValue {
+  if (typeof value === 'bigint') return String(value);
+  return value instanceof Uint8Array ? Buffer.from(value) : value;
+}
+
+function asOracle(error: Error): Error {
+  if (/no such table/.test(error.message)) return oracleError('ORA-00942', 'table or view does not exist');
+  if (/no such column/.test(error.message)) return oracleError('ORA-00904', error.message);
+  if (/syntax error|incomplete input/.test(error.message))
+    return oracleError('ORA-00933', `SQL command not properly ended (${error.message})`);
+  return error;
+}
+
+function mine(server: FakeOracle, mining: Mining, sql: string, binds: SQLInputValue[]): FakeValue[][] {
+  if (/add_logfile/.test(sql)) {
+    const name = String(binds[0]);
+    if (/\.new\)/.test(sql)) mining.files = [];
+    if (mining.files.includes(name)) throw oracleError('ORA-01289', 'cannot add duplicate logfile');
+    mining.files.push(name);
+  } else if (/start_logmnr/.test(sql)) {
+    mining.from = BigInt(/startscn => (\d+)/.exec(sql)?.[1] ?? '0');
+    mining.to = BigInt(/endscn => (\d+)/.exec(sql)?.[1] ?? '0');
+    const lost = server.files.find(
+      (file) => !file.there && mining.files.includes(`/arch/${file.thread}_${file.sequence}.arc`),
+    );
+    if (lost) throw oracleError('ORA-00308', `cannot open archived log '/arch/${lost.thread}_${lost.sequence}.arc'`);
+    for (const thread of new Set(server.files.map((file) => file.thread)))
+      for (const file of server.files.filter(
+        (one) => one.thread === thread && one.first <= mining.to && (one.next ?? mining.to + 1n) > mining.from,
+      ))
+        if (!mining.files.some((name) => name.includes(`/${thread}_${file.sequence}.`)))
+          throw oracleError('ORA-01291', 'missing log file');
+    mining.started = true;
+  } else mining.started = false;
+  return [];
+}
+
+/** The filter of the statement, applied by rules of its own. */
+function contentsOf(server: FakeOracle, mining: Mining, sql: string): FakeValue[][] {
+  const from = BigInt(/scn >= (\d+)/.exec(sql)?.[1] ?? '0');
+  const to = BigInt(/scn <= (\d+)/.exec(sql)?.[1] ?? '0');
+  const container = /src_con_name = '((?:[^']|'')*)'/.exec(sql)?.[1];
+  const names = new Set(
+    [...sql.matchAll(/\('((?:[^']|'')*)', '((?:[^']|'')*)'\)/g)].map(([, owner, name]) =>
+      `${owner}.${name}`.replaceAll("''", "'"),
+    ),
+  );
+  const wanted = (row: FakeRedo): boolean => {
+    if (row.scn < from || row.scn > to || row.scn < mining.from || row.scn > mining.to) return false;
+    if (container !== undefined && row.container !== container) return false;
+    if (!mining.files.some((name) => name.includes(`/${row.thread}_${row.sequence}.`))) return false;
+    if ([6, 7, 34, 36].includes(row.operation)) return true;
+    if (row.operation === 5) return !(row.info ?? '').startsWith('INTERNAL DDL');
+    return row.owner === 'UNKNOWN' || names.has(`${row.owner}.${row.table}`);
+  };
+  const rows = server.log.filter(wanted);
+  // LogMiner merges the threads by SCN; rows of one SCN keep their order.
+  return rows
+    .map((row, index) => ({ row, index }))
+    .sort((a, b) => (a.row.scn < b.row.scn ? -1 : a.row.scn > b.row.scn ? 1 : a.index - b.index))
+    .map(({ row }) => [
+      String(row.scn),
+      row.time,
+      row.xid,
+      String(row.operation),
+      String(row.rollback),
+      String(row.status),
+      row.info,
+      row.owner,
+      row.table,
+      row.object,
+      row.rowId,
+      String(row.csf),
+      row.sql,
+    ]);
+}
