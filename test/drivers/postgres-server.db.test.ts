@@ -81,6 +81,7 @@ describe('a server that is not set up for following changes', () => {
       const back = connect(server.port, server.host);
       connections++;
       client.once('close', () => connections--);
+      back.once('close', () => client.destroy());
       for (const one of [client, back]) one.on('error', () => {});
       client.pipe(back).pipe(client);
     });

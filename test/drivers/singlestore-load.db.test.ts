@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Destination, TablePlan } from '../../src/drivers/destination.ts';
 import type { Batch, ChunkRead, Column, Table } from '../../src/drivers/model.ts';
+import { loadMark } from '../../src/drivers/singlestore/kill.ts';
 import {
   BIGINT,
   column,
@@ -79,7 +80,7 @@ for (const name of PLACES) {
         const { send, rows, made } = await begin();
         const gone = Promise.withResolvers<void>();
         const kill = async () => {
-          const busy = `select id from information_schema.processlist where info like '/* flow ${made.id} %'`;
+          const busy = `select id from information_schema.processlist where info like '${loadMark(db, made.id)}%'`;
           const found = await place.query(busy);
           expect(found).toHaveLength(1);
           for (const { id } of found) await place.query(`kill ${id}`);
@@ -100,6 +101,23 @@ for (const name of PLACES) {
         expect(error.name).toBe('Error');
         await gone.promise;
         expect(await rows()).toBe(0);
+      });
+
+      test('but not the same table of a pipeline of the same name in another database', async () => {
+        const { send, rows, plan } = await begin();
+        const other = place.database();
+        await destination.prepare(other);
+        const theirs = { ...plan, target: { database: other, table: plan.table.ref.name } };
+        const begun = (async function* () {
+          // As much as must have reached the server for the statement to be under way there.
+          for (let i = 0; i < 20; i++) yield { data: lines(20_000, i * 20_000), rows: 20_000 };
+          const made = await planned(destination, other, theirs);
+          for (let i = 0; i < 2; i++) await destination.claimChunk(other, made.id, made.load, 0);
+          await planned(destination, other, { ...theirs, run: 2, again: true });
+          return { rows: 400_000, rules: [] };
+        })() as AsyncGenerator<Batch, ChunkRead, undefined>;
+        expect(await send(begun)).toMatchObject({ rows: 400_000 });
+        expect(await rows()).toBe(400_000);
       });
 
       test('of the caller, who stops it while the source is silent', async () => {

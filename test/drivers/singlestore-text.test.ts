@@ -53,7 +53,7 @@ describe('statements', () => {
     const claim = { id: 'abc', load: 2, chunk: 7, token: 3, range: '', since: null };
     const statement = loadStatement({ database: 'db', table: TABLE, replace: true }, claim);
     expect(statement).toBe(
-      "/* flow abc 2 7 3 */ load data local infile 'flow.tsv' replace into table `db`.`_flow_abc_2_shadow` character set utf8mb4 " +
+      "/* flow 6462 abc 2 7 3 */ load data local infile 'flow.tsv' replace into table `db`.`_flow_abc_2_shadow` character set utf8mb4 " +
         "fields terminated by '\\t' escaped by '\\\\' lines terminated by '\\n' (`id`, @b1, `@b1`) set `b1` = unhex(@b1)",
     );
     expect(lint(statement)).toBeNull();

@@ -148,7 +148,7 @@ async function giveUp(session: Session, database: string, row: Registered): Prom
       );
   });
   if (row.loadState === '') return;
-  await killLoads(session, loadMark(row.id, row.load));
+  await killLoads(session, loadMark(database, row.id, row.load));
   await run(session, sql`drop table if exists ${table(database, shadowName(row.id, row.load))}`);
 }
 

@@ -17,7 +17,7 @@ export async function claimChunk(
 ): Promise<ChunkClaim | null> {
   const chunks = table(database, '_flow_chunks');
   // An attempt that hangs in its LOAD holds locks on the rows it has written: its claim is void, so its connection may go.
-  await killLoads(session, loadMark(id, load, chunk));
+  await killLoads(session, loadMark(database, id, load, chunk));
   const claimed = await transaction(session, async () => {
     const raised = await run(
       session,

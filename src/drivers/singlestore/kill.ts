@@ -2,9 +2,18 @@ import type { TableId } from '../destination.ts';
 import { numberOf, rows, run, type Session } from './connection.ts';
 import { sql } from './sql.ts';
 
-/** The comment that a LOAD carries, by which later attempts find it in the process list. */
-export function loadMark(id: TableId, load?: number, chunk?: number): string {
-  return `/* flow ${[id, load, chunk].filter((part) => part !== undefined).join(' ')} `;
+/**
+ * The comment that a LOAD carries, by which later attempts find it in the process list. The same table may be copied into several databases
+ * of one server, by installations that share a login; the database's name is in hexadecimal digits, which need no escape anywhere.
+ */
+export function loadMark(database: string, id: TableId, load?: number, chunk?: number): string {
+  const parts = [Buffer.from(database).toString('hex'), id, load, chunk];
+  return `/* flow ${parts.filter((part) => part !== undefined).join(' ')} `;
+}
+
+/** The same for statements of a check. */
+export function checkMark(database: string, id: TableId): string {
+  return `/* flow check ${Buffer.from(database).toString('hex')} ${id} */ `;
 }
 
 /**

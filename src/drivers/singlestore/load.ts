@@ -34,7 +34,7 @@ export function loadStatement(
   claim: ChunkClaim,
   charset: Dialect['loadCharset'] = 'utf8mb4',
 ): string {
-  const mark = `${loadMark(claim.id, claim.load, claim.chunk)}${claim.token} */`;
+  const mark = `${loadMark(target.database, claim.id, claim.load, claim.chunk)}${claim.token} */`;
   const into = table(target.database, shadowName(claim.id, claim.load)).raw;
   const sets = claim.since === null ? [] : versionSets(claim.since, 0, 0);
   return loadText(mark, into, target.table.columns, target.replace, charset, sets);

@@ -193,7 +193,7 @@ async function createShadow(
   try {
     await withSession(pool, async (session) => {
       const left = [...names].filter((name) => name.startsWith(derivedPrefix(id)) && name.endsWith('_shadow'));
-      if (left.length > 0) await killLoads(session, loadMark(id));
+      if (left.length > 0) await killLoads(session, loadMark(database, id));
       for (const name of left) await run(session, sql`drop table if exists ${table(database, name)}`);
       if (begin.keep) return;
       const layout = await inheritedLayout(pool, session, database, wanted, names);

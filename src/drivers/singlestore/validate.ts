@@ -8,7 +8,7 @@ import { differing, loadStatementOf, lookOf, partsDdl, type Sides, surplusOf } f
 import { numberOf, type Row, rows, run, type Session } from './connection.ts';
 import { isMissing, now } from './control.ts';
 import { countedLoad, rejection } from './counted-load.ts';
-import { killLoads } from './kill.ts';
+import { checkMark, killLoads } from './kill.ts';
 import { rowKey } from './letters.ts';
 import { derivedPrefix } from './names.ts';
 import { type Pool, withSession } from './pool.ts';
@@ -20,7 +20,7 @@ import { readTables, tableNames } from './tables.ts';
 export function openCheck(pool: Pool, followed: Followed, name: string): Check {
   const { id, target } = followed;
   const { database } = target;
-  const mark = checkMark(id);
+  const mark = checkMark(database, id);
   const sides: Sides = { dialect: pool.dialect, followed, mark, place: (part) => `${checkPrefix(id, name)}${part}` };
   const find = (text: string): Promise<Row[]> =>
     withSession(pool, (session) => rows(session, text).catch((error: unknown) => refuse(followed, error)));
@@ -142,18 +142,13 @@ function checkPrefix(id: string, name: string): string {
   return `${derivedPrefix(id)}${name}_check_`;
 }
 
-/** The comment by which statements of a check are found in the process list. */
-function checkMark(id: string): string {
-  return `/* flow check ${id} */ `;
-}
-
 /** A statement of an attempt that nobody waits for would hold the tables: it is ended first. */
 async function dropTables(session: Session, database: string, ids: readonly string[], prefix?: string): Promise<void> {
   const names = await tableNames(session, database);
   for (const id of ids) {
     const pattern = new RegExp(`^${derivedPrefix(id)}[0-9a-z]+_check_[a-z]+$`);
     const left = [...names].filter((name) => pattern.test(name) && (prefix === undefined || name.startsWith(prefix)));
-    if (left.length > 0) await killLoads(session, checkMark(id));
+    if (left.length > 0) await killLoads(session, checkMark(database, id));
     for (const name of left) await run(session, sql`drop table if exists ${table(database, name)}`);
   }
 }
