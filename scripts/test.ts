@@ -1,5 +1,5 @@
-// Everything that `npm test` checks, in this order: types, style, dead code, tests. `--matrix` runs the driver tests on
-// further versions of the source databases instead. Other arguments go to vitest.
+// Everything that `npm test` checks, in this order: types, style, dead code, tests. `--matrix` runs the tests of drivers and
+// whole pipelines instead, on further versions of the source databases and in their full sizes. Other arguments go to vitest.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -42,7 +42,7 @@ async function check(what: string, program: string, options: string[]): Promise<
 async function runTests(): Promise<Counts> {
   const folder = await mkdtemp(join(tmpdir(), 'flow-results-'));
   const file = join(folder, 'results.json');
-  const scope = matrix ? ['--project', 'servers', ...(args.length > 0 ? [] : ['test/drivers'])] : [];
+  const scope = matrix && args.length === 0 ? ['test/drivers', 'test/e2e', 'test/fakes'] : [];
   const options = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...scope, ...args];
   const env = matrix
     ? { ...process.env, FLOW_MATRIX: process.env['FLOW_MATRIX'] ?? matrixNames.join(',') }

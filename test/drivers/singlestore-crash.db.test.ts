@@ -4,6 +4,7 @@ import type { Observe } from '../../src/drivers/singlestore/connection.ts';
 import { tableId } from '../../src/drivers/singlestore/names.ts';
 import {
   copy,
+  cutStep,
   load,
   type Place,
   planned,
@@ -77,7 +78,7 @@ for (const name of ['MariaDB', 'SingleStore mode'] as const) {
     ): Promise<number> {
       const db = place.database();
       await healthy.prepare(db);
-      for (let n = 1; ; n++) {
+      for (let n = 1; ; n += cutStep(name)) {
         const at = caseOf(db, n);
         await arrange(at);
         const { observe, cut } = cutAt(n);

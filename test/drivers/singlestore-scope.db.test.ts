@@ -9,6 +9,7 @@ import { anotherAttempt, type Begun, copied, held, wanted } from './apply-fixtur
 import {
   BIGINT,
   column,
+  cutStep,
   load,
   PLACES,
   type Place,
@@ -316,7 +317,7 @@ for (const name of PLACES) {
       const five = column('five', BIGINT, false);
       const long = column('long', { kind: 'text', size: 'long' }, false);
       const db = place.database();
-      for (let n = 1; ; n++) {
+      for (let n = 1; ; n += cutStep(name)) {
         const copy = await copied(place, destination, [simpleTable('a')], {
           databases: [db],
           pipeline: `p${n}`,

@@ -18,7 +18,7 @@ it.concurrent.each(lanes)(
       {
         source,
         mode,
-        rows: 10_000,
+        rows: 4_000,
         say: (line) => lines.push(line),
         onRecord: (record) => lines.push(streamLine(record)),
       },

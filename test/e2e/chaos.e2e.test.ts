@@ -16,7 +16,7 @@ it('a full extract is exact whatever is killed meanwhile', { timeout: 300_000 },
     {
       source: 'postgres',
       mode: 'singlestore',
-      rows: 60_000,
+      rows: 20_000,
       say: (line) => lines.push(line),
       onRecord: (record) => lines.push(lineOf(record)),
     },
