@@ -87,9 +87,16 @@ export function codeAt(side: 'source' | 'destination', type: string | undefined)
 /** Parameters that the reference documents, apart from read-only `id` and `status`. */
 export const documentedParams: readonly string[] = ['host', 'port', 'uid', 'pwd', 'pwd2', 'type', 'db', 'drv', 'url'];
 
+/** Whether sources of a type may know no users at all. */
+export function mayLackUser(type: string | undefined): boolean {
+  return sourceCode(type)?.driver === 'mongodb';
+}
+
 /** Required parameters (`pwd2` may be missing, API.md) that are not set. Without them every operation is refused as `no_connection`. */
 export function missingParams(params: Readonly<Record<string, string>>): string[] {
-  const required = ['host', 'port', 'uid', 'pwd', 'type', ...(params.type === 'rds.jdbcfe' ? ['drv', 'url'] : [])];
+  // A MongoDB server without authentication has no users.
+  const login = params.uid || !mayLackUser(params.type) ? ['uid', 'pwd'] : [];
+  const required = ['host', 'port', ...login, 'type', ...(params.type === 'rds.jdbcfe' ? ['drv', 'url'] : [])];
   // Present but empty is a password-less user; every other required value is refused when empty.
   return required.filter((name) => params[name] === undefined || (name !== 'pwd' && params[name] === ''));
 }

@@ -153,6 +153,16 @@ export const optionRules = {
     ['relaxed', 'canonical'],
     'Documents as Extended JSON with plain numbers, or with the type of every number. MongoDB only.',
   ),
+  document_fields: word(
+    'source',
+    ['none', 'sampled', 'named'],
+    'Top-level fields of documents as columns of their own: none, those that a sample has, or those that the table’s `types` names. MongoDB only.',
+  ),
+  document_column: word(
+    'source',
+    ['rest', 'whole'],
+    'What the column `_more` holds: the fields that have no column, or the whole document. MongoDB only.',
+  ),
   thick_client: text('source', 'Folder of the Oracle client libraries on the worker. Oracle only.'),
   pdb: text(
     'source',

@@ -80,6 +80,10 @@ describe('missingParams', () => {
     [full, []],
     [{ ...full, host: '' }, ['host']],
     [{ ...full, type: 'rds.jdbcfe' }, ['drv', 'url']],
+    [{ host: 'h', port: '1', type: 'rds.mongo' }, []],
+    [{ host: 'h', port: '1', type: 'rds.mongo', uid: '', pwd: '' }, []],
+    [{ host: 'h', port: '1', type: 'rds.mongoatlas', uid: 'u' }, ['pwd']],
+    [{ port: '1', type: 'rds.mongo' }, ['host']],
   ])('%j', (params, missing) => expect(missingParams(params)).toEqual(missing));
 });
 

@@ -25,6 +25,8 @@ export type SliceInput = Sealed & {
   readonly seconds: number;
   /** `alter`: a changed structure is brought to the copy where that is exact; `leave`: its table leaves the stream and waits. */
   readonly structures: 'alter' | 'leave';
+  /** Structures are looked at that no log tells of (`CaptureRequest.look`). */
+  readonly look?: true;
   readonly leaving: readonly Leaving[];
   /** Of the main stream: tables whose log is kept while they are paused; that of others is let go. */
   readonly kept?: readonly TableRef[];
@@ -177,6 +179,7 @@ async function follow(ends: Ends, state: Slice): Promise<Pass | 'again'> {
           options: options.get(keyOf(table.ref)) ?? {},
         })),
         until: input.until,
+        ...(input.look ? { look: input.look } : {}),
       },
       state.stop,
     ),

@@ -153,7 +153,9 @@ async function seal(ends: Ends, item: PortionItem, before: Table | StructureChan
 
 /** Tables as they are now; one that is no longer what was planned comes back as the error that says so. */
 async function describe(ends: Ends, items: readonly PortionItem[]): Promise<Map<string, Table | StructureChanged>> {
-  const described = await at('source', () => ends.source.describe(items.map(({ ref, options }) => ({ ref, options }))));
+  const described = await at('source', () =>
+    ends.source.describe(items.map(({ ref, options, structure }) => ({ ref, options, like: structure }))),
+  );
   const tables = new Map<string, Table | StructureChanged>();
   for (const [index, item] of items.entries()) {
     const entry = described[index];

@@ -89,7 +89,7 @@ async function readTables(ends: Ends, input: CheckInput): Promise<ReadAnswer> {
       known.set(keyOf(table.ref), table);
   const followed = byRef(await at('destination', () => destination.followed(databases, input.pipeline, scope)));
   const described = await at('source', () =>
-    source.describe(input.tables.map(({ ref, options }) => ({ ref, options }))),
+    source.describe(input.tables.map((one) => ({ ...one, like: followed.get(keyOf(one.ref))?.table.structure }))),
   );
   const read: ReadTable[] = [];
   const done: CheckedTable[] = [];

@@ -1,5 +1,13 @@
 /** Rules of connection parameters: what a value must look like, how a PATCH merges, what a GET shows. Clear values come and go here only. */
-import { codeAt, destinationCode, documentedParams, isSecret, maskCredentials, mayHoldSecret } from '../codes.ts';
+import {
+  codeAt,
+  destinationCode,
+  documentedParams,
+  isSecret,
+  maskCredentials,
+  mayHoldSecret,
+  mayLackUser,
+} from '../codes.ts';
 import { isOption, optionProblem } from '../options.ts';
 import type { Side } from '../workflows/messages.ts';
 import type { FieldError } from './problem.ts';
@@ -87,9 +95,11 @@ export function unknownNames(params: Params): string[] {
 /** Lays `given` over `stored` (both clear) as PATCH does; on errors nothing may be stored. */
 export function mergeParams(side: Side, stored: Params, given: Params): { params: Params; errors: FieldError[] } {
   const errors = valueErrors(side, given);
+  const mayLack = mayLackUser(given.type ?? stored.type) ? ['uid'] : [];
   const merged = new Map(Object.entries(stored));
   for (const [name, value] of Object.entries(given)) {
-    if (value === '' && neverEmpty.includes(name)) errors.push({ field: name, message: 'must not be empty' });
+    if (value === '' && neverEmpty.includes(name) && !mayLack.includes(name))
+      errors.push({ field: name, message: 'must not be empty' });
     else if (value === '' && name !== 'pwd' && name !== 'pwd2') merged.delete(name);
     else if (!keeps(name, value, stored)) merged.set(name, value);
     else if (name === 'pwd2' && stored.pwd !== undefined) merged.set('pwd2', stored.pwd);

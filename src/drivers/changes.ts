@@ -87,6 +87,8 @@ export type CaptureRequest = {
    * `forever`: until the signal aborts.
    */
   readonly until: 'written' | 'forever';
+  /** Set when a user asks for it (`syncstruct`): what no log tells of a structure is looked at once, before the first change. */
+  readonly look?: true;
 };
 
 /**

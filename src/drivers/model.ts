@@ -30,7 +30,14 @@ export type ColumnType =
   | { readonly kind: 'json' };
 
 /** Rules of EXACTNESS.md §9 that may replace a value that the destination cannot represent; each use is counted per table. */
-export type Rule = 'date_repair' | 'date_range' | 'not_a_number' | 'mask' | 'fraction' | 'half_character';
+export type Rule =
+  | 'date_repair'
+  | 'date_range'
+  | 'not_a_number'
+  | 'mask'
+  | 'fraction'
+  | 'half_character'
+  | 'kept_in_document';
 
 export type Column = {
   readonly name: string;
@@ -105,7 +112,12 @@ export type TableOptions = {
 };
 
 /** A table asked for, and either what it is or why it can't be copied (`error`: the table fails, the others go on). */
-export type DescribeRequest = { readonly ref: TableRef; readonly options: TableOptions };
+export type DescribeRequest = {
+  readonly ref: TableRef;
+  readonly options: TableOptions;
+  /** `Table.structure` of an earlier description. A source that finds columns by looking at rows describes the same ones again; others take no notice. */
+  readonly like?: string | undefined;
+};
 export type Described =
   | { readonly ref: TableRef; readonly table: Table }
   | { readonly ref: TableRef; readonly error: TableError };

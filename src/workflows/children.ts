@@ -62,6 +62,8 @@ export type DeltaInput = {
   /** Streams on until it is asked to return; else it follows up to the log's end as it is at the beginning. */
   readonly continuous: boolean;
   readonly structures: 'alter' | 'leave';
+  /** Set when a user asks for structures to be looked at that no log tells of. */
+  readonly look?: true;
   /** Tables that users have paused, skipped or deselected: they leave the stream, if they are in it. */
   readonly leaving: readonly Leaving[];
   /** Tables whose log is kept while they are paused. */

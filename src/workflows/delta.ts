@@ -87,7 +87,7 @@ function isTimeout(error: unknown): boolean {
 }
 
 function slice(input: DeltaInput): Promise<SliceAnswer> {
-  const { pipeline, run, main, structures, leaving, kept, options, continuous } = input;
+  const { pipeline, run, main, structures, look, leaving, kept, options, continuous } = input;
   return stream.captureSlice.executeWithOptions(
     { summary: continuous ? 'stream changes' : 'apply changes up to the end of the log' },
     [
@@ -101,6 +101,7 @@ function slice(input: DeltaInput): Promise<SliceAnswer> {
         until: continuous ? 'forever' : 'written',
         seconds: continuous ? SLICE_SECONDS : WHOLE_SECONDS,
         structures,
+        ...(look ? { look } : {}),
         leaving,
         ...(kept ? { kept } : {}),
         ...(options ? { options } : {}),

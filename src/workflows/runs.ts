@@ -73,6 +73,7 @@ export function deltaInput(state: PipelineState, run: Run): DeltaInput {
     main: state.main ?? { scope: 0, databases: [] },
     continuous: isContinuous(state, run),
     structures: run.operation === 'syncstruct' || policy === 'additive' ? 'alter' : 'leave',
+    ...(run.operation === 'syncstruct' ? { look: true as const } : {}),
     leaving: leavingTables(state),
     kept: keptTables(state),
     options: selectedTables(state)

@@ -51,6 +51,14 @@ describe('PATCH conn-src', () => {
     expect([answer.status, answer.json().errors]).toEqual([400, [{ field, message: 'must not be empty' }]]);
   });
 
+  it('takes a MongoDB server without users, and unsets a user there', async () => {
+    const api = harness();
+    await api.send('PATCH', 'conn-src', connection('src', { type: 'rds.mongo', pwd2: undefined }));
+    expect((await api.send('PATCH', 'conn-src', pairs({ uid: '', pwd: '' }))).status).toBe(204);
+    expect(stored(api)).not.toHaveProperty('uid');
+    expect((await api.send('PATCH', 'conn-src', pairs({ uid: '', type: 'rds.pgres' }))).status).toBe(400);
+  });
+
   describe('passwords', () => {
     it('keeps the stored one for ***', async () => {
       const api = harness();

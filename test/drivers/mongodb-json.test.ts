@@ -10,9 +10,16 @@ import { parseLoadText } from './source-suite.ts';
 /** Documents as cells of rows, compared with the client library's own Extended JSON. */
 
 const form = (canonical: boolean, unique = true): RowForm => ({
+  canonical,
+  whole: false,
+  sampled: false,
   json: jsonForm(canonical, unique),
   masked: false,
+  keyLength: 10_000_000,
   view: false,
+  fields: [],
+  places: new Map(),
+  kept: new Map(),
 });
 const canonical = form(true);
 const relaxed = form(false);
@@ -239,9 +246,9 @@ describe('_id as text', () => {
     [true, 'true'],
     ['1', '1'],
     [new BSON.Int32(1), '{"$numberInt":"1"}'],
-    [BSON.Long.fromInt(1), '{"$numberLong":"1"}'],
-    [new BSON.Double(1), '{"$numberDouble":"1.0"}'],
-    [BSON.Decimal128.fromString('1'), '{"$numberDecimal":"1"}'],
+    [BSON.Long.fromString('2147483648'), '{"$numberLong":"2147483648"}'],
+    [new BSON.Double(0.1), '{"$numberDouble":"0.1"}'],
+    [BSON.Decimal128.fromString('0.1'), '{"$numberDecimal":"1E-1"}'],
     [new Date(0), '{"$date":{"$numberLong":"0"}}'],
     [
       new BSON.UUID('00112233-4455-6677-8899-aabbccddeeff'),
@@ -264,21 +271,70 @@ describe('_id as text', () => {
     expect(new Set(ids.map(([id]) => cells({ _id: id } as BSON.Document)[0])).size).toBe(ids.length);
   });
 
+  test.each<[string, unknown[]]>([
+    [
+      '{"$numberInt":"1"}',
+      [new BSON.Int32(1), BSON.Long.fromInt(1), new BSON.Double(1), ...decimals('1', '1.0', '10E-1')],
+    ],
+    [
+      '{"$numberInt":"0"}',
+      [new BSON.Int32(0), new BSON.Double(0), new BSON.Double(-0), ...decimals('0', '-0.00', '0E+3')],
+    ],
+    [
+      '{"$numberInt":"-2147483648"}',
+      [new BSON.Int32(-(2 ** 31)), new BSON.Double(-(2 ** 31)), ...decimals('-2147483648')],
+    ],
+    [
+      '{"$numberLong":"9007199254740993"}',
+      [BSON.Long.fromString('9007199254740993'), ...decimals('9007199254740993.0')],
+    ],
+    [
+      '{"$numberLong":"-9223372036854775808"}',
+      [BSON.Long.MIN_VALUE, new BSON.Double(-(2 ** 63)), ...decimals('-9223372036854775808')],
+    ],
+    ['{"$numberDouble":"9223372036854775808.0"}', [new BSON.Double(2 ** 63), ...decimals('9223372036854775808')]],
+    ['{"$numberDouble":"-1.5"}', [new BSON.Double(-1.5), ...decimals('-1.5', '-1.50', '-15E-1')]],
+    ['{"$numberDouble":"1e+22"}', [new BSON.Double(1e22), ...decimals('1E+22', '10000000000000000000000')]],
+    ['{"$numberDecimal":"1E+23"}', decimals('1E+23', '1.0E23')],
+    ['{"$numberDouble":"NaN"}', [new BSON.Double(Number.NaN), ...decimals('NaN')]],
+    ['{"$numberDouble":"-Infinity"}', [new BSON.Double(-Infinity), ...decimals('-Infinity')]],
+    ['{"$numberDecimal":"1E+6144"}', decimals('1E+6144', '1.000E+6144')],
+    ['a', ['a', new BSON.BSONSymbol('a')]],
+    ['{"a":{"$numberInt":"1"}}', [{ a: new BSON.Int32(1) }, { a: new BSON.Double(1) }]],
+  ])('%s is all that MongoDB takes for it', (wanted, same) => {
+    for (const id of same) expect(cells({ _id: id } as BSON.Document)[0]).toBe(wanted);
+  });
+
+  test('of numbers are equal where these are, by exact fractions', () => {
+    const number = fc.oneof(
+      fc.integer({ min: -40, max: 40 }).map((n) => new BSON.Double(n / 8)),
+      fc.integer({ min: -5, max: 5 }).map((n) => new BSON.Int32(n)),
+      fc.bigInt({ min: -5n, max: 5n }).map((n) => BSON.Long.fromBigInt(n)),
+      fc
+        .tuple(fc.integer({ min: -60_000, max: 60_000 }), fc.integer({ min: -4, max: 1 }))
+        .map(([n, e]) => BSON.Decimal128.fromString(`${n}E${e}`)),
+      fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e30, max: 1e30 }).map((n) => new BSON.Double(n)),
+    );
+    fc.assert(
+      fc.property(number, number, (a, b) => {
+        const same = fraction(a) === fraction(b);
+        expect(cells({ _id: a })[0] === cells({ _id: b })[0]).toBe(same);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   test('is read back to the same value, whatever it is', () => {
     const back = (id: unknown) => {
       const bytes = Buffer.from(BSON.serialize({ _id: id } as BSON.Document));
       const key = textOf(bytes).split('\t')[0] as string;
-      // The client library reads a negative zero of the least exponent as a positive one, which MongoDB takes for the same.
-      if (/Decimal":"-0E-6/.test(key)) return;
       const again = Buffer.from(BSON.serialize({ _id: idOfKey(key) } as BSON.Document));
       expect(textOf(again).split('\t')[0]).toBe(key);
     };
     for (const [id] of ids) back(id);
     fc.assert(
       fc.property(
-        fc
-          .oneof(scalar, fields)
-          .filter((id) => !(id instanceof BSON.BSONRegExp) && !(id instanceof BSON.Double && Number.isNaN(id.value))),
+        fc.oneof(scalar, fields).filter((id) => !(id instanceof BSON.BSONRegExp)),
         back,
       ),
       { numRuns: 250 },
@@ -289,9 +345,9 @@ describe('_id as text', () => {
     fc.assert(
       fc.property(scalar, text, (id, other) => {
         const [a, b] = [cells({ _id: id } as BSON.Document)[0], cells({ _id: other })[0]];
-        if (a === b) expect(id).toBe(other);
+        if (a === b) expect(String(id)).toBe(other);
         // A string that is written as another value would be.
-        if (typeof id !== 'string') expect(cells({ _id: a })[0]).not.toBe(a);
+        if (typeof id !== 'string' && !(id instanceof BSON.BSONSymbol)) expect(cells({ _id: a })[0]).not.toBe(a);
       }),
       { numRuns: 250 },
     );
@@ -323,7 +379,7 @@ describe('damage', () => {
           JSON.parse((cell as string[])[1] as string);
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 250 },
     );
   });
 
@@ -337,7 +393,7 @@ describe('damage', () => {
           expect((error as Error).message).toMatch(/damaged|not UTF-8|two fields|without an _id/);
         }
       }),
-      { numRuns: 400 },
+      { numRuns: 250 },
     );
   });
 
@@ -356,10 +412,28 @@ describe('damage', () => {
 });
 
 test('a large document that grows threefold is one row', () => {
-  const text = textOf(Buffer.from(BSON.serialize({ _id: 'k', big: '"'.repeat(4_000_000) })));
-  expect(text.length).toBe('k\t{"big":""}\n'.length + 3 * 4_000_000);
+  const text = textOf(Buffer.from(BSON.serialize({ _id: 'k', big: '"'.repeat(1_000_000) })));
+  expect(text.length).toBe('k\t{"big":""}\n'.length + 3 * 1_000_000);
   expect(text.slice(-9)).toBe('\\\\"\\\\""}\n');
 });
+
+function decimals(...texts: string[]): BSON.Decimal128[] {
+  return texts.map((text) => BSON.Decimal128.fromString(text));
+}
+
+/** A number as a multiple of 10^-1100, which all of them are. */
+function fraction(value: BSON.Double | BSON.Int32 | BSON.Long | BSON.Decimal128): bigint {
+  const unit = 10n ** 1_100n;
+  if (value instanceof BSON.Decimal128) {
+    const [, sign, whole, part = '', power = '0'] = /^(-?)(\d+)(?:\.(\d+))?(?:E(.+))?$/.exec(value.toString()) ?? [];
+    const exponent = BigInt(1_100 + Number(power) - part.length);
+    return BigInt(`${sign}${whole}${part}`) * 10n ** exponent;
+  }
+  if (!(value instanceof BSON.Double)) return BigInt(value.toString()) * unit;
+  let [n, halves] = [value.value, 0n];
+  while (!Number.isInteger(n)) [n, halves] = [n * 2, halves + 1n];
+  return (BigInt(n) * unit) / 2n ** halves;
+}
 
 /** A document from its elements. */
 function raw(elements: readonly (readonly [type: number, name: string | Buffer, value: Buffer])[]): Buffer {

@@ -1,9 +1,10 @@
 import { BSON, type Document } from 'mongodb';
 import { describe, expect, test } from 'vitest';
-import type { TableRef } from '../../src/drivers/model.ts';
+import type { Params, TableRef } from '../../src/drivers/model.ts';
 import { rangeFilter } from '../../src/drivers/mongodb/range.ts';
 import { CommandError } from '../fakes/mongodb/wire.ts';
 import { describeOne, mongoGround, snapshot, startOf } from './mongodb-fixture.ts';
+import { authority, serverCertificate, serverKey } from './postgres-certificates.ts';
 
 /** Connecting, listing, describing and reading on a fake server. */
 
@@ -27,13 +28,23 @@ describe('connecting', () => {
     expect(source.server).toEqual({ product: 'MongoDB', version: '7.0.14' });
     const wrong = await fails(ground.open({ pwd: 'wrong' }));
     expect(wrong).toMatchObject({ name: 'AccessDenied', text: expect.stringMatching(/auth_source/) });
+    const elsewhere = await fails(ground.open({ auth_source: 'shop' }));
+    expect(elsewhere).toMatchObject({
+      name: 'AccessDenied',
+      text: expect.stringMatching(/login of flow, a user of the database shop.*auth_source/),
+    });
+    const nobody = await fails((await ground.open({ uid: '', pwd: '' })).schemas());
+    expect(nobody).toMatchObject({ name: 'AccessDenied', text: expect.stringMatching(/requires authentication/) });
     const refused = await fails(ground.open({ ...soon, port: '1', ssl_mode: 'disable' }));
     expect(refused?.text).toMatch(/can't be reached.*directConnection/);
     const unknown = await fails(ground.open({ ...soon, host: 'no-such-host.invalid', ssl_mode: 'disable' }));
     expect(unknown?.text).toMatch(/not known to DNS|can't be reached/);
+    const srv = await fails(ground.open({ ...soon, host: 'mongodb+srv://cluster0.abcde.invalid' }));
+    expect(srv?.text).toMatch(/DNS has no cluster of this name.*mongodb\+srv/);
     const atlas = await fails(ground.open({ ...soon, host: 'cluster0.invalid', type: 'rds.mongoatlas' }));
     expect(atlas?.text).toMatch(/DNS has no cluster/);
-    for (const one of [wrong, refused, unknown, atlas]) expect(one?.all).not.toContain(users.flow);
+    for (const one of [wrong, elsewhere, nobody, refused, unknown, srv, atlas])
+      expect(one?.all).not.toContain(users.flow);
     for (const [params, word] of [
       [{ host: 'a b' }, 'host'],
       [{ host: 'one.net:27017', type: 'rds.mongo', port: 'x' }, 'port'],
@@ -56,7 +67,54 @@ describe('connecting', () => {
     // `prefer`, as everywhere else in these tests, has found out that there is none.
     await using source = await plain.open();
     expect(await source.schemas()).toEqual([]);
+    await using ground = await mongoGround({ certificates: { cert: serverCertificate, key: serverKey } });
+    const direct = 'directConnection=true&serverSelectionTimeoutMS=600';
+    const tls = (ssl_mode: string, host: string, more: Params = {}) =>
+      ground.open({ ssl_mode, host, jdbc_options: direct, ...more });
+    for (const [mode, host, more] of [
+      ['prefer', '127.0.0.1', {}],
+      ['require', '127.0.0.1', {}],
+      ['verify-ca', '127.0.0.1', { ssl_ca: authority }],
+      ['verify-full', 'localhost', { ssl_ca: authority }],
+    ] as const) {
+      await using over = await tls(mode, host, more);
+      expect(await over.schemas()).toEqual([]);
+    }
+    const refusals = await Promise.all([
+      fails(tls('verify-full', 'localhost')),
+      fails(tls('verify-full', '127.0.0.1', { ssl_ca: authority })),
+      fails(tls('verify-ca', '127.0.0.1', { ssl_ca: serverCertificate })),
+      fails(tls('verify-ca', '127.0.0.1', { ssl_ca: 'no such file.pem' })),
+      fails(tls('disable', '127.0.0.1')),
+    ]);
+    expect(refusals.map((one) => one?.name)).toEqual([
+      'Misconfigured',
+      'Misconfigured',
+      'Misconfigured',
+      'Misconfigured',
+      'Error',
+    ]);
+    for (const [index, words] of [
+      /unable to verify.*ssl_ca/,
+      /IP: 127.0.0.1 is not in the cert's list.*host name/,
+      /unable to.*ssl_ca/,
+      /ssl_ca is missing or malformed/,
+      /ssl_mode/,
+    ].entries())
+      expect(refusals[index]?.text).toMatch(words);
   }, 60_000);
+
+  test('a database that is not there is named, with those that are', async () => {
+    await using ground = await mongoGround();
+    await ground.client.db(ground.database).collection('c').insertOne({ a: 1 });
+    await using source = await ground.open({ db: 'shpo' });
+    expect(await source.preflight([])).toMatchObject([
+      { severity: 'error', code: 'database', message: expect.stringMatching(`no database shpo.*${ground.database}`) },
+    ]);
+    await using right = await ground.open({ db: ground.database });
+    expect(await right.preflight([])).toEqual([]);
+    expect(await right.schemas()).toEqual([ground.database]);
+  });
 
   test('a server that stands alone is read, and refused for deltas with what to run', async () => {
     await using ground = await mongoGround({ setName: '' });
@@ -219,6 +277,15 @@ describe('collections', () => {
     await c.insertOne({ n: 1 });
     const second = await describeOne(source, ground.database, 'c');
     expect([second.structure === first.structure, second.storage === first.storage]).toEqual([false, false]);
+    // Who read with what was known before would take the rows of another collection, or none, for the first one's.
+    await expect(snapshot(source, first)).rejects.toMatchObject({ name: 'StructureChanged' });
+    expect((await snapshot(source, second)).size).toBe(1);
+    const again = async () => {
+      for await (const _ of source.reread(first, ['x'], new AbortController().signal));
+    };
+    await expect(again()).rejects.toMatchObject({ name: 'StructureChanged' });
+    await c.drop();
+    await expect(snapshot(source, second)).rejects.toMatchObject({ name: 'StructureChanged' });
   });
 
   test('are read in ranges that an insert and an update between them do not disturb; a masked document leaves nothing', async () => {
@@ -243,10 +310,10 @@ describe('collections', () => {
     for (let i = 0; i < 500; i++) expect(seen).toContain(`{"$numberInt":"${i}"}`);
     const masked = await describeOne(source, ground.database, 'c', { mask: ['_more'] });
     expect([...(await snapshot(source, masked)).values()].every((row) => row.endsWith('\t\\N\n'))).toBe(true);
-    // Reads contain what was committed before they began, on a majority.
-    expect(ground.fake.seen.findLast((command) => command['find'] === 'c')?.['readConcern']).toMatchObject({
-      level: 'majority',
-      afterClusterTime: expect.anything(),
+    // Reads contain what was committed before they began, on a majority; by the index of `_id` no document comes twice.
+    expect(ground.fake.seen.findLast((command) => command['find'] === 'c')).toMatchObject({
+      readConcern: { level: 'majority', afterClusterTime: expect.anything() },
+      hint: { _id: expect.anything() },
     });
   });
 
@@ -289,7 +356,7 @@ describe('collections', () => {
     await ground.client
       .db(ground.database)
       .collection('c')
-      .insertMany(Array.from({ length: 12_000 }, () => ({ pad: 'x'.repeat(200) })));
+      .insertMany(Array.from({ length: 3_000 }, () => ({ pad: 'x'.repeat(1_000) })));
     await using source = await ground.open();
     const table = await describeOne(source, ground.database, 'c');
     for await (const batch of source.read(table, undefined, '{}', new AbortController().signal)) {
@@ -307,7 +374,7 @@ describe('collections', () => {
       })(),
     ).rejects.toThrow('stop it');
     await expect.poll(() => ground.fake.cursors(), { timeout: 10_000 }).toBe(0);
-    expect((await snapshot(source, table)).size).toBe(12_000);
+    expect((await snapshot(source, table)).size).toBe(3_000);
   });
 
   test('clock, written end and log state', async () => {

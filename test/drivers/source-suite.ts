@@ -23,6 +23,23 @@ export type SourcePlace = {
   stop(): Promise<void>;
 };
 
+/** Texts that some layer on the way might take for something else. */
+export const hostileTexts: readonly string[] = [
+  '',
+  ' ',
+  'a\tb',
+  'a\nb',
+  'a\r\nb',
+  'a\\b',
+  '\\N',
+  'NULL',
+  '\\.',
+  "it's",
+  'a\bb\fc\vd',
+  '\\f \\v \\\\f',
+  '😀𝄞漢ü',
+];
+
 /** What every source promises, whatever server it is (contract: `Source`). */
 export function testSource(
   name: string,
@@ -121,21 +138,7 @@ export function testSource(
       });
 
       test('every hostile text arrives as it is; an empty text is not NULL', async () => {
-        const values = [
-          '',
-          ' ',
-          'a\tb',
-          'a\nb',
-          'a\r\nb',
-          'a\\b',
-          '\\N',
-          'NULL',
-          '\\.',
-          "it's",
-          'a\bb\fc\vd',
-          '\\f \\v \\\\f',
-          '😀𝄞漢ü',
-        ];
+        const values = hostileTexts;
         await place.sql(`create table hostile (id int primary key, body ${place.longText})`);
         const rows = values.map((value, index) => `(${index}, ${place.literal(value)})`);
         await place.sql(`insert into hostile values ${rows.join(', ')}, (99, null)`);

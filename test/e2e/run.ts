@@ -29,7 +29,9 @@ import { startSingleStoreProxy } from '../fakes/singlestore/proxy.ts';
 import { type Harness, startHarness, until } from '../workflows/harness.ts';
 import type { SeededSource } from './sources.ts';
 
-const key = parseKey(newKeyText()) as SecretKey;
+/** The key that `sealed` uses, as a worker's key file holds it. */
+export const keyText = newKeyText();
+const key = parseKey(keyText) as SecretKey;
 
 /** Parameters as they travel: secrets sealed with the workers' key. */
 export function sealed(params: Record<string, string>): Record<string, string> {

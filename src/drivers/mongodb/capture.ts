@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Capture, CaptureRequest, LogEvent } from '../changes.ts';
+import type { Capture, CaptureRequest, FollowedTable, LogEvent } from '../changes.ts';
 import { PositionLost } from '../errors.ts';
 import { after, REREAD_GRACE_MS } from '../grace.ts';
 import type { Position } from '../model.ts';
 import { listCollections } from './catalog.ts';
 import type { Connection } from './connection.ts';
+import { describeCollections } from './describe.ts';
 import { createEventRows } from './event-rows.ts';
 import { createFollowers, type Followers } from './followed-tables.ts';
+import type { MongoOptions } from './options.ts';
 import { clusterTime, contains, encodePosition, type StreamPosition, streamPosition } from './position.ts';
 import { rereadKeys } from './reread.ts';
 import { identity, isSameCluster, writtenTime } from './start.ts';
@@ -24,7 +26,7 @@ const WAIT_MS = { written: 200, forever: 1_000 };
 export async function openCapture(
   connection: Connection,
   request: CaptureRequest,
-  canonical: boolean,
+  mongo: MongoOptions,
   signal: AbortSignal,
 ): Promise<Capture> {
   signal.throwIfAborted();
@@ -32,8 +34,10 @@ export async function openCapture(
   if (!isSameCluster(request.identity, await identity(connection)))
     throw new PositionLost('The source is another cluster than the one that was followed.', 'Load the tables again.');
   const goal = request.until === 'written' ? await writtenTime(connection) : undefined;
-  const followers = createFollowers(request.tables, canonical);
+  const followers = createFollowers(request.tables);
   const replaced = await replacedCollections(connection, followers);
+  if (request.look)
+    for (const [index, reason] of await otherFields(connection, request, mongo)) replaced.set(index, reason);
   const stop = new AbortController();
   const ending = AbortSignal.any([signal, stop.signal]);
   const rereading = AbortSignal.any([after(signal, REREAD_GRACE_MS), stop.signal]);
@@ -118,7 +122,10 @@ export async function openCapture(
     reread: (index, keys) => {
       const follower = followers.all[index];
       if (!follower) throw new RangeError(`There is no followed table ${index}.`);
-      return rereadKeys(connection, follower.table, keys, clusterTime(delivered), canonical, rereading);
+      return rereadKeys(connection, follower.table, keys, {
+        signal: rereading,
+        after: clusterTime(delivered),
+      });
     },
     // The oplog is kept by the server's own rules.
     acknowledge: async (_: Position) => {},
@@ -135,6 +142,32 @@ function isBehind({ open }: Transactions, standing: StreamPosition): boolean {
     open !== undefined &&
     (open.seconds < standing.seconds || (open.seconds === standing.seconds && open.increment < standing.increment))
   );
+}
+
+/** Tables that would have other columns if they were loaded now, with the reason. */
+async function otherFields(
+  connection: Connection,
+  { tables }: CaptureRequest,
+  mongo: MongoOptions,
+): Promise<Map<number, string>> {
+  const requests = tables.map(({ table, options }) => ({ ref: table.ref, options: options ?? {} }));
+  const told = new Map<number, string>();
+  for (const [index, described] of (await describeCollections(connection, requests, mongo)).entries()) {
+    const before = (tables[index] as FollowedTable).table;
+    if ('error' in described) continue;
+    const [old, now] = [before, described.table].map(
+      ({ columns }) => new Map(columns.map((one) => [one.name, one.sourceType])),
+    );
+    const names = [...new Set([...(old?.keys() ?? []), ...(now?.keys() ?? [])])].filter(
+      (name) => old?.get(name) !== now?.get(name),
+    );
+    if (names.length > 0)
+      told.set(
+        index,
+        `its documents, or the options for their fields, ask for other columns than it was loaded with: ${names.slice(0, 20).join(', ')}`,
+      );
+  }
+  return told;
 }
 
 /** Collections that are others now than those that were loaded, with the reason; one that is gone is told by the stream. */

@@ -29,6 +29,8 @@ export type ChangeEvent = {
 export type EventReader = {
   /** The event that ends with this document; undefined: it goes on. */
   read(document: Uint8Array): ChangeEvent | undefined;
+  /** Parts of an event have come, and its last one has not: no token of such a place can be gone on from, since the parts would be missing. */
+  readonly inside: boolean;
 };
 
 type Fields = Map<string, EventValue>;
@@ -55,6 +57,9 @@ export function createEventReader(): EventReader {
       parts = fragment === of ? undefined : all;
       fragments = fragment === of ? 0 : fragment;
       return fragment === of ? eventOf(all) : undefined;
+    },
+    get inside() {
+      return parts !== undefined;
     },
   };
 }

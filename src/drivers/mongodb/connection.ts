@@ -1,7 +1,7 @@
 import { createSecureContext } from 'node:tls';
 import { BSON, type ClientSession, type Document, MongoClient, type MongoClientOptions } from 'mongodb';
-import { Misconfigured } from '../errors.ts';
-import { translate } from './errors.ts';
+import { AccessDenied, Misconfigured } from '../errors.ts';
+import { errorNumber, translate } from './errors.ts';
 import type { MongoOptions } from './options.ts';
 import { offersTls } from './tls.ts';
 
@@ -71,11 +71,28 @@ async function connectTo(
     return connection(client, hello, String(version));
   } catch (error) {
     await client.close().catch(() => {});
-    throw signal?.aborted ? signal.reason : translate(error);
+    throw signal?.aborted ? signal.reason : explained(translate(error), options, tls);
   } finally {
     signal?.removeEventListener('abort', abort);
   }
 }
+
+/** What servers don't say: whether user, password or database of a login are wrong, and that they want TLS. */
+function explained(error: Error, { user, authSource }: MongoOptions, tls: boolean): Error {
+  if (!tls && /^connection .* closed$/.test(error.message))
+    return new Error(
+      `The server closes connections without an answer (${error.message}). It may want TLS: check \`ssl_mode\`; or another server listens at \`port\`.`,
+    );
+  if (errorNumber(error) !== AUTHENTICATION_FAILED) return error;
+  return Object.assign(
+    new AccessDenied(
+      `The source refuses the login of ${user || 'nobody'}, a user of the database ${authSource}.`,
+      'Check uid, pwd and auth_source: the database that the user is defined in, which db.getSiblingDB("admin").system.users.find() shows.',
+    ),
+    { code: AUTHENTICATION_FAILED },
+  );
+}
+const AUTHENTICATION_FAILED = 18;
 
 /** Servers that speak the protocol of an older one know the greeting by its first name only. */
 async function sayHello(client: MongoClient): Promise<Document> {

@@ -1,22 +1,22 @@
 import { createHash } from 'node:crypto';
-import { BSON, type Document } from 'mongodb';
-import { formatColumnType, parseColumnType, fit as typeFit } from '../column-types.ts';
 import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
-import type { Column, ColumnType, Described, DescribeRequest, Table, TableOptions } from '../model.ts';
+import type { Described, DescribeRequest, Table, TableOptions } from '../model.ts';
 import { type Found, listCollections, type Size, sizeOf } from './catalog.ts';
+import { columnsOf } from './columns.ts';
 import type { Connection } from './connection.ts';
-import { ID, MORE } from './document-row.ts';
+import { ID } from './document-row.ts';
+import { parseFilter } from './filter.ts';
+import type { MongoOptions } from './options.ts';
+import { type SampledFields, sampledIn, sampleFields, withSample } from './sampled-fields.ts';
 
 /** So many collections are asked about at the same time. */
 const AT_ONCE = 8;
-/** Long enough for what applications put into an `_id`; longer ones are refused row by row, or wanted by `types`. */
-const ID_LENGTH = 255;
 
 /** Describes collections, a few at a time; a missing or refused one is an `error` entry. */
 export async function describeCollections(
   connection: Connection,
   requests: readonly DescribeRequest[],
-  canonical: boolean,
+  mongo: MongoOptions,
 ): Promise<Described[]> {
   const catalog = new Map<string, Found>();
   for (const [schema, group] of Map.groupBy(requests, ({ ref }) => ref.schema)) {
@@ -31,7 +31,7 @@ export async function describeCollections(
         requests
           .slice(i, i + AT_ONCE)
           .map((request) =>
-            describeOne(connection, request, catalog.get(`${request.ref.schema}\0${request.ref.name}`), canonical),
+            describeOne(connection, request, catalog.get(`${request.ref.schema}\0${request.ref.name}`), mongo),
           ),
       )),
     );
@@ -40,9 +40,9 @@ export async function describeCollections(
 
 async function describeOne(
   connection: Connection,
-  { ref, options }: DescribeRequest,
+  { ref, options, like }: DescribeRequest,
   found: Found | undefined,
-  canonical: boolean,
+  mongo: MongoOptions,
 ): Promise<Described> {
   const where = `${ref.schema}.${ref.name}`;
   try {
@@ -53,25 +53,15 @@ async function describeOne(
       );
     if (options.where !== undefined && options.where.trim() !== '') await checkFilter(connection, ref, options.where);
     const size = found.type === 'view' ? { rows: 0, bytes: 0 } : await sizeOf(connection, ref.schema, ref.name);
-    return { ref, table: describeTable(connection, ref, found, options, size, canonical) };
+    const sample =
+      mongo.fields === 'sampled'
+        ? (sampledIn(like) ?? (await sampleFields(connection, ref, found.type === 'collection', mongo.canonical)))
+        : undefined;
+    return { ref, table: describeTable(connection, ref, found, options, size, mongo, sample) };
   } catch (error) {
     if (!isPermanent(error)) throw error;
     return { ref, error: { class: error.name, message: error.message, action: error.action } };
   }
-}
-
-/** A table's `where`: a filter as in find(), as (Extended) JSON. Throws `Misconfigured`. */
-export function parseFilter(where: string): Document {
-  try {
-    const filter: unknown = BSON.EJSON.parse(where, { relaxed: false });
-    if (filter !== null && typeof filter === 'object' && !Array.isArray(filter)) return filter as Document;
-  } catch {
-    // Said below.
-  }
-  throw new Misconfigured(
-    'The condition is no JSON object.',
-    'Write `where` as a filter of find(), as JSON: {"status":"A","at":{"$gte":{"$date":"2024-01-01T00:00:00Z"}}}.',
-  );
 }
 
 /** Lets the server look at a filter, without a document. */
@@ -94,12 +84,17 @@ function describeTable(
   found: Found,
   options: TableOptions,
   size: Size,
-  canonical: boolean,
+  mongo: MongoOptions,
+  sample: SampledFields | undefined,
 ): Table {
   const where = `${ref.schema}.${ref.name}`;
   const warnings: string[] = [];
   const key = chooseKey(where, found, options.key, warnings);
-  const columns = applyOptions(where, key, options);
+  const columns = columnsOf(where, key, options, mongo, sample);
+  if (sample && sample.left.length > 0)
+    warnings.push(
+      `Fields without a column of their own, because of their names or their number: ${sample.left.slice(0, 20).join(', ')}. They stay in _more.`,
+    );
   if (options.history && key.length > 0)
     warnings.push(
       'History of a collection: an update comes as the document that the server finds a moment later, so that versions which follow each other quickly may show the later one.',
@@ -115,10 +110,13 @@ function describeTable(
     textKey: key.length > 0,
     approxRows: size.rows,
     approxBytes: size.bytes,
-    structure: createHash('sha256')
-      .update(JSON.stringify([found.type, found.uuid, columns, key, canonical]))
-      .digest('base64url')
-      .slice(0, 22),
+    structure: withSample(
+      createHash('sha256')
+        .update(JSON.stringify([found.type, found.uuid, columns, key]))
+        .digest('base64url')
+        .slice(0, 22),
+      sample,
+    ),
     storage: found.uuid,
     warnings,
   };
@@ -144,46 +142,4 @@ function chooseKey(
     'A capped collection: the documents that it drops by itself may come in no change stream, so it is copied whole, and deltas skip it. Set `key` to ["_id"] to follow it; dropped documents may then stay in the copy.',
   );
   return [];
-}
-
-/** Options `types` and `mask`; both are refused where they would change the key (EXACTNESS.md §8). */
-function applyOptions(where: string, key: readonly string[], options: TableOptions): Column[] {
-  const keyed = key.length > 0;
-  const columns: Column[] = [
-    {
-      name: ID,
-      type: keyed ? { kind: 'varchar', length: ID_LENGTH } : { kind: 'text', size: 'long' },
-      nullable: !keyed,
-      sourceType: 'any',
-      masked: false,
-    },
-    { name: MORE, type: { kind: 'json' }, nullable: false, sourceType: 'document', masked: false },
-  ];
-  const types = options.types ?? {};
-  for (const name of [...Object.keys(types), ...(options.mask ?? [])])
-    if (name !== ID && name !== MORE)
-      throw new Misconfigured(
-        `${where} has no column ${name}: a collection is copied as _id and _more, which holds all other fields.`,
-        'Correct `types` or `mask`.',
-      );
-  return columns.map((column) => {
-    const masked = options.mask?.includes(column.name) ?? false;
-    if (masked && column.name === ID)
-      throw new UnsupportedValue(`The _id of ${where} can't be masked.`, 'Take it out of `mask`.');
-    if (masked) return { ...column, type: { kind: 'varchar', length: 1 }, nullable: true, masked };
-    const wanted = Object.hasOwn(types, column.name) ? types[column.name] : undefined;
-    return wanted === undefined ? column : { ...column, type: chosenType(where, column, wanted) };
-  });
-}
-
-/** `_id` may be any VARCHAR, since none is ever cut; the document a JSON or text type. */
-function chosenType(where: string, column: Column, wanted: string): ColumnType {
-  const type = parseColumnType(wanted);
-  const fits = column.name === ID ? type.kind === 'varchar' : type.kind === 'json' || type.kind === 'text';
-  if (!fits || typeFit(column.type, type) === 'never')
-    throw new UnsupportedValue(
-      `${where}.${column.name} can't be copied as ${formatColumnType(type)}.`,
-      column.name === ID ? 'Give `_id` a VARCHAR(n).' : 'Give `_more` JSON or LONGTEXT.',
-    );
-  return type;
 }

@@ -97,7 +97,6 @@ const BY_NUMBER: Readonly<Record<number, Maker>> = {
   13: denied(GRANT),
   18: denied(CHECK_LOGIN),
   26: (text) => new StructureChanged(text, 'The load starts over with the collection that is there now.'),
-  136: lost,
   166: (text) => new StructureChanged(text, 'Views have no change stream: they are loaded whole.'),
   175: (text) => new StructureChanged(text, 'The load starts over with the collection that is there now.'),
   260: lost,

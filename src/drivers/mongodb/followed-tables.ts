@@ -1,9 +1,8 @@
 import type { FollowedTable } from '../changes.ts';
 import { UnsupportedValue } from '../errors.ts';
 import type { RuleUse, Table } from '../model.ts';
-import { type RowForm, rowForm } from './document-row.ts';
+import { type RowForm, rowForm, takeUses } from './document-row.ts';
 import { contains, decodePosition, type StreamPosition } from './position.ts';
-import { maskUses } from './read.ts';
 
 /** A collection that a reader of the change stream follows. */
 export type Follower = {
@@ -23,12 +22,12 @@ export type Followers = {
   takeRules(): { table: number; rules: readonly RuleUse[] }[];
 };
 
-export function createFollowers(tables: readonly FollowedTable[], canonical: boolean): Followers {
+export function createFollowers(tables: readonly FollowedTable[]): Followers {
   const all = tables.map(
     ({ table, skip }, index): Follower => ({
       index,
       table,
-      form: rowForm(table, canonical),
+      form: rowForm(table),
       skip: skip.flatMap((text) => decodePosition(text) ?? []),
       gone: false,
       rows: 0,
@@ -40,7 +39,7 @@ export function createFollowers(tables: readonly FollowedTable[], canonical: boo
     find: (database, collection) => byName.get(`${database}\0${collection}`),
     takeRules: () =>
       all.flatMap((one) => {
-        const rules = maskUses(one.table, one.rows);
+        const rules = takeUses(one.table, one.form, one.rows);
         one.rows = 0;
         return rules.length > 0 ? [{ table: one.index, rules }] : [];
       }),

@@ -9,11 +9,12 @@ import { orderedJson } from './ordered-json.ts';
 import { type RowText, room } from './row-text.ts';
 
 /**
- * `_id` as text, so that different ones are different texts: an ObjectId is its 24 hex digits, a string is itself, anything else is canonical Extended JSON.
+ * `_id` as text, so that different ones are different texts and those that MongoDB takes for the same (1 and 1.0, a string and a symbol) are one: an ObjectId
+ * is its 24 hex digits, a string is itself, anything else is canonical Extended JSON, numbers by their value (`numberKey`).
  * A string that could be taken for one of the others (24 lower-case hex digits, `null`, `true`, `false`, or one that begins with `{`, `[` or `"`) is
  * written as JSON, in quotes.
  */
-const form = jsonForm(true, false);
+const form = jsonForm(true, false, true);
 
 /** Appends the text of the `_id` at `p`; returns where the value ends. */
 export function appendId(out: RowText, type: number, bytes: Buffer, p: number, end: number): number {
@@ -22,7 +23,7 @@ export function appendId(out: RowText, type: number, bytes: Buffer, p: number, e
     appendObjectId(out, bytes, p);
     return to;
   }
-  if (type !== TYPE.string) return appendValue(out, form, type, bytes, p, end, 0);
+  if (type !== TYPE.string && type !== TYPE.symbol) return appendValue(out, form, type, bytes, p, end, 0);
   const from = p + 4;
   const to = from + stringBytes(bytes, p, end);
   const text = bytes.subarray(from, to);

@@ -3,6 +3,7 @@ import { UnsupportedValue } from '../errors.ts';
 import { afterText, binaryBytes, damaged, documentEnd, int32, stringBytes, TYPE, valueEnd } from './bson-bytes.ts';
 import { checkNames } from './field-names.ts';
 import { appendBase64, appendJsonText, appendObjectId, appendQuoted, ascii } from './json-strings.ts';
+import { isNumber, numberKey } from './number-keys.ts';
 import { appendInt, appendIso, decimalText, doubleText, longText } from './numbers.ts';
 import { type RowText, room } from './row-text.ts';
 
@@ -16,12 +17,14 @@ export type JsonForm = {
   readonly canonical: boolean;
   /** Refuse objects with two fields of one name: a JSON column would keep one of them. */
   readonly unique: boolean;
+  /** Of keys: what MongoDB takes for equal has one text, whatever its type. */
+  readonly byValue: boolean;
   /** Sequences of field names that are known to hold no name twice, as hashes. */
   readonly shapes: Set<number>;
 };
 
-export function jsonForm(canonical: boolean, unique: boolean): JsonForm {
-  return { canonical, unique, shapes: new Set() };
+export function jsonForm(canonical: boolean, unique: boolean, byValue = false): JsonForm {
+  return { canonical, unique, byValue, shapes: new Set() };
 }
 
 /** Servers take up to 100 levels (200 inside them). */
@@ -29,14 +32,14 @@ const MOST_DEPTH = 250;
 /** Room for a value that is no text: the longest is a code's or pointer's wording. */
 const FIXED = 192;
 
-/** Appends a document without the element at `skipped` (-1: all of it). */
+/** Appends a document without the element at `skipped` (-1: all of it), or without several. */
 export function appendDocument(
   out: RowText,
   form: JsonForm,
   bytes: Buffer,
   p: number,
   end: number,
-  skipped: number,
+  skipped: number | ReadonlySet<number>,
 ): void {
   appendObject(out, form, bytes, p, end, skipped, 0);
 }
@@ -47,7 +50,7 @@ function appendObject(
   bytes: Buffer,
   p: number,
   end: number,
-  skipped: number,
+  skipped: number | ReadonlySet<number>,
   depth: number,
 ): number {
   if (depth > MOST_DEPTH) throw damaged(`it is nested more than ${MOST_DEPTH} levels deep`);
@@ -61,8 +64,8 @@ function appendObject(
   let high = 0x9e3779b9;
   while (at < last) {
     const type = bytes[at] as number;
-    if (at === skipped) {
-      at = valueEnd(type, bytes, at + 5, last);
+    if (typeof skipped === 'number' ? at === skipped : skipped.has(at)) {
+      at = valueEnd(type, bytes, afterText(bytes, at + 1, last), last);
       continue;
     }
     let name = at + 1;
@@ -165,6 +168,10 @@ export function appendValue(
       return appendWorded(out, form, type, bytes, p, end, depth);
   }
   const to = valueEnd(type, bytes, p, end);
+  if (form.byValue && isNumber(type)) {
+    ascii(out, numberKey(type, bytes, p));
+    return to;
+  }
   switch (type) {
     case TYPE.int:
       if (form.canonical) ascii(out, `{"$numberInt":"${int32(bytes, p)}"}`);
@@ -239,8 +246,9 @@ function appendWorded(
       const subtype = bytes[p + 4] as number;
       to = valueEnd(type, bytes, p, end);
       // The old subtype has a second length inside.
-      const inner = subtype === 2 && to - p >= 9 && int32(bytes, p + 5) === to - p - 9 ? 9 : 5;
-      if (binaryBytes(bytes, p, end) < inner - 5) throw damaged('a binary is cut off');
+      const inner = subtype === 2 ? 9 : 5;
+      if (binaryBytes(bytes, p, end) < inner - 5 || (inner === 9 && int32(bytes, p + 5) !== to - p - 9))
+        throw damaged('the inner length of a binary is wrong');
       ascii(out, '{"$binary":{"base64":"');
       appendBase64(out, bytes, p + inner, to);
       ascii(out, `","subType":"${subtype.toString(16).padStart(2, '0')}"}}`);
@@ -275,6 +283,7 @@ function appendWorded(
       return to;
     }
     default:
+      if (form.byValue && type === TYPE.symbol) return appendString(out, bytes, p, end);
       ascii(out, type === TYPE.code ? '{"$code":' : '{"$symbol":');
       to = appendString(out, bytes, p, end);
       ascii(out, '}');

@@ -24,6 +24,10 @@ export type MongoOptions = {
   readonly capture: 'log' | 'none';
   /** Extended JSON with the type of every number. */
   readonly canonical: boolean;
+  /** Which top-level fields have columns: none, those of a sample, or those that `types` names. */
+  readonly fields: 'none' | 'sampled' | 'named';
+  /** The document's column holds every field, also those that have a column. */
+  readonly whole: boolean;
 };
 
 /** Throws `Misconfigured` for a missing or malformed parameter. */
@@ -60,6 +64,8 @@ export function mongoOptions(params: Params): MongoOptions {
     more: further(params),
     capture: word(params, 'capture', ['log', 'none']),
     canonical: word(params, 'bson_json', ['relaxed', 'canonical']) === 'canonical',
+    fields: word(params, 'document_fields', ['none', 'sampled', 'named']),
+    whole: word(params, 'document_column', ['rest', 'whole']) === 'whole',
   };
 }
 

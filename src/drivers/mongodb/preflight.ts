@@ -1,5 +1,6 @@
 import { isPermanent } from '../errors.ts';
 import type { Finding, TableRef } from '../model.ts';
+import { listDatabases } from './catalog.ts';
 import type { Connection } from './connection.ts';
 import { errorNumber, noReplicaSet } from './errors.ts';
 import { readOplog, windowHours } from './log-state.ts';
@@ -18,8 +19,30 @@ export async function preflight(
   options: MongoOptions,
   tables: readonly TableRef[],
 ): Promise<Finding[]> {
-  const rights = await tableRights(connection, options, tables);
+  const rights = [
+    ...(await missingDatabase(connection, options, tables)),
+    ...(await tableRights(connection, options, tables)),
+  ];
   return options.capture === 'none' ? rights : [...(await changeStreams(connection, options, tables)), ...rights];
+}
+
+/** MongoDB makes a database with its first collection, and reads of one that is not there find nothing. */
+async function missingDatabase(
+  connection: Connection,
+  { database, user, authSource }: MongoOptions,
+  tables: readonly TableRef[],
+): Promise<Finding[]> {
+  if (database === '' || tables.length > 0) return [];
+  const there = await listDatabases(connection, '');
+  if (there.includes(database)) return [];
+  const names = there.slice(0, 20).join(', ') || 'none';
+  const grant = `db.getSiblingDB(${JSON.stringify(authSource)}).grantRolesToUser(${JSON.stringify(user)}, [{role: "read", db: ${JSON.stringify(database)}}])`;
+  return [
+    error(
+      'database',
+      `The source has no database ${database}, or its user may not see it. It sees: ${names}. Correct \`db\`, or grant the role: ${grant}.`,
+    ),
+  ];
 }
 
 async function changeStreams(

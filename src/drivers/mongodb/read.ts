@@ -1,10 +1,11 @@
 import type { Document } from 'mongodb';
-import { UnsupportedValue } from '../errors.ts';
-import type { Batch, ChunkRead, RuleUse, Table } from '../model.ts';
+import { StructureChanged, UnsupportedValue } from '../errors.ts';
+import type { Batch, ChunkRead, Table } from '../model.ts';
+import { listCollections } from './catalog.ts';
 import type { Connection } from './connection.ts';
 import { bufferOf, openCursor } from './cursor.ts';
-import { parseFilter } from './describe.ts';
-import { appendRow, type RowForm, rowForm } from './document-row.ts';
+import { appendRow, type RowForm, rowForm, takeUses } from './document-row.ts';
+import { parseFilter } from './filter.ts';
 import { EVERYTHING, rangeFilter } from './range.ts';
 import { createRowBatches, type RowBatches } from './row-text.ts';
 
@@ -44,12 +45,13 @@ export async function* readChunk(
 }
 
 export type ReadOptions = {
-  readonly canonical: boolean;
   readonly signal: AbortSignal;
   /** The rows must contain everything up to this cluster time. */
   readonly after?: unknown;
   /** Only these keys. */
   readonly wanted?: ReadonlySet<string>;
+  /** Throw `StructureChanged` when the collection is gone, or another one of its name. */
+  readonly same?: boolean;
 };
 
 /** Documents that match, as load text. The next batch is on its way while one is taken apart. */
@@ -57,22 +59,32 @@ export async function* readWhere(
   connection: Connection,
   table: Table,
   filter: Document,
-  { canonical, signal, after, wanted }: ReadOptions,
+  { signal, after, wanted, same = false }: ReadOptions,
 ): AsyncGenerator<Batch, ChunkRead, undefined> {
   signal.throwIfAborted();
   const { schema, name } = table.ref;
   const each = table.approxRows > 0 ? table.approxBytes / table.approxRows : DOCUMENT_BYTES;
   const batchSize = Math.max(1, Math.min(MOST_DOCUMENTS, Math.floor(PAGE_BYTES / Math.max(1, each))));
   const readConcern = readConcernOf(connection, after);
-  const form = rowForm(table, canonical);
+  const form = rowForm(table);
   const rows = createRowBatches();
   const cursor = await openCursor(
     connection,
     schema,
-    { find: name, filter, batchSize, noCursorTimeout: false, ...(readConcern && { readConcern }) },
+    {
+      find: name,
+      filter,
+      batchSize,
+      noCursorTimeout: false,
+      // In the order of `_id`s no document comes twice, whatever is deleted, inserted again or moved in other indexes meanwhile.
+      ...(table.key.length > 0 && { hint: { _id: 1 } }),
+      ...(readConcern && { readConcern }),
+    },
     { batchSize, signal },
   );
   try {
+    // An open cursor stays with its collection: only one that was another from the beginning has to be told.
+    if (same) await checkCollection(connection, table);
     for (let page = cursor.first; ; ) {
       const next = page.last ? undefined : cursor.next();
       next?.catch(() => {});
@@ -85,10 +97,19 @@ export async function* readWhere(
       if (!next) break;
       page = await next;
     }
-    return { rows: rows.rows, rules: maskUses(table, rows.rows) };
+    return { rows: rows.rows, rules: takeUses(table, form, rows.rows) };
   } finally {
     await cursor.close();
   }
+}
+
+async function checkCollection(connection: Connection, { ref: { schema, name }, storage }: Table): Promise<void> {
+  const [now] = await listCollections(connection, schema, [name]);
+  if (now && (now.uuid === '' || storage === '' || now.uuid === storage)) return;
+  throw new StructureChanged(
+    `The collection ${schema}.${name} was dropped${now ? ' and made again' : ''}.`,
+    'The load starts over with the collection that is there now.',
+  );
 }
 
 /**
@@ -114,7 +135,7 @@ function writeRow(
     throw placed(error, table, text.data, text.start, text.at);
   }
   if (wanted) {
-    // MongoDB takes 1 and 1.0 for the same; their keys are not.
+    // An order of the collection's own (collation) may find others that it takes for the same.
     const tab = text.data.indexOf(9, text.start);
     if (!wanted.has(text.data.toString('latin1', text.start, tab))) {
       text.at = text.start;
@@ -130,10 +151,4 @@ export function placed(error: unknown, table: Table, data: Buffer, from: number,
   const tab = data.subarray(from, at).indexOf(9);
   const id = tab < 0 ? '' : `, _id ${data.toString('utf8', from, from + Math.min(tab, 100))}`;
   return new UnsupportedValue(`${table.ref.schema}.${table.ref.name}${id}: ${error.message}`, error.action);
-}
-
-/** Uses of `mask` in so many rows. */
-export function maskUses(table: Table, rows: number): RuleUse[] {
-  const masked = rows > 0 ? table.columns.filter((column) => column.masked) : [];
-  return masked.map((column) => ({ rule: 'mask', column: column.name, count: rows, examples: [] }));
 }

@@ -20,6 +20,18 @@ export function room(out: RowText, bytes: number): void {
   if (out.data.length - out.at < bytes) move(out, bytes);
 }
 
+/** Characters that a cell of load text stands for. */
+export function charactersOf(cell: Buffer): number {
+  let characters = 0;
+  for (let i = 0; i < cell.length; i++) {
+    const byte = cell[i] as number;
+    // An escape stands for one.
+    if (byte === 0x5c) i++;
+    if ((byte & 0xc0) !== 0x80) characters++;
+  }
+  return characters;
+}
+
 function move(out: RowText, bytes: number): void {
   const { data, start, at } = out;
   const so = at - start;

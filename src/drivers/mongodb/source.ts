@@ -17,7 +17,6 @@ import { identity, settledStart, writtenTime } from './start.ts';
 /** MongoDB 4.4 and later, self-managed and Atlas. Parameters: docs/sources/mongodb.md. */
 export const open: OpenSource = async (params: Params, signal: AbortSignal): Promise<Source> => {
   const options = mongoOptions(params);
-  const { canonical } = options;
   const connection = await connect(options, signal);
   const captures = options.capture === 'log';
 
@@ -28,7 +27,7 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
     preflight: (tables) => preflight(connection, options, tables),
     schemas: () => listDatabases(connection, options.database),
     tables: (schema) => listTables(connection, schema, options.database),
-    describe: (requests) => describeCollections(connection, requests, canonical),
+    describe: (requests) => describeCollections(connection, requests, options),
 
     async begin(_pipeline, _name, tables, waiting, signal) {
       const who = await identity(connection);
@@ -47,13 +46,13 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
     async *read(table, where, range, signal) {
       // Whatever member is the primary now, what a load began with is in there.
       const after = captures ? clusterTime(await writtenTime(connection)) : undefined;
-      return yield* readChunk(connection, table, where, range, { canonical, signal, after });
+      return yield* readChunk(connection, table, where, range, { signal, after, same: true });
     },
 
-    reread: (table, keys, signal) => rereadKeys(connection, table, keys, undefined, canonical, signal),
+    reread: (table, keys, signal) => rereadKeys(connection, table, keys, { signal, same: true }),
 
     ...(captures && {
-      capture: (request: CaptureRequest, signal: AbortSignal) => openCapture(connection, request, canonical, signal),
+      capture: (request: CaptureRequest, signal: AbortSignal) => openCapture(connection, request, options, signal),
     }),
 
     reached(position, goal) {

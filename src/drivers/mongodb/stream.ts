@@ -3,6 +3,7 @@ import type { TableRef } from '../model.ts';
 import { type ChangeEvent, createEventReader } from './change-event.ts';
 import { type Connection, isAtLeast } from './connection.ts';
 import { type Cursor, openCursor } from './cursor.ts';
+import { errorNumber } from './errors.ts';
 import { clusterTime, compareTimes, resumeToken, type StreamPosition, tokenParts, tokenTime } from './position.ts';
 
 /** What one answer of the server brought. */
@@ -40,14 +41,15 @@ export async function* streamPages(
     try {
       const reader = createEventReader();
       for (let page = cursor.first; ; ) {
-        // Asked for beside the work on this one.
-        const next = page.last ? undefined : cursor.next();
+        // Asked for beside the work on this one; one without events is none, and may be the last that is wanted.
+        const next = page.last || page.documents.length === 0 ? undefined : cursor.next();
         next?.catch(() => {});
         const events = page.documents
           .flatMap((document) => reader.read(document) ?? [])
           .map((event) => within(event, watched));
         const token = page.resumeToken && tokenParts(page.resumeToken);
-        const standing = token?.token === undefined ? undefined : { ...tokenTime(token.token), ...token, watched };
+        const standing =
+          token?.token === undefined || reader.inside ? undefined : { ...tokenTime(token.token), ...token, watched };
         yield { events, standing, empty: page.documents.length === 0 };
         const last = events.at(-1);
         if (standing) position = standing;
@@ -56,8 +58,8 @@ export async function* streamPages(
           position = { ...last.position, ended: true };
           break;
         }
-        if (!next) throw new Error('The source has ended its change stream.');
-        page = await next;
+        if (page.last) throw new Error('The source has ended its change stream.');
+        page = await (next ?? cursor.next());
       }
     } finally {
       await cursor.close();
@@ -70,7 +72,11 @@ function within(event: ChangeEvent, watched: string): ChangeEvent {
   return { ...event, position: { ...event.position, ...ended, watched } };
 }
 
-function openStream(
+/**
+ * Opens a stream behind a position. A token may name an event of a collection that is not followed any more, which a server may not find: when it is
+ * there for a stream that leaves nothing out, its time will do.
+ */
+async function openStream(
   connection: Connection,
   watched: string,
   from: StreamPosition,
@@ -79,6 +85,49 @@ function openStream(
   signal: AbortSignal,
 ): Promise<Cursor> {
   const token = from.watched === watched ? resumeToken(from) : undefined;
+  try {
+    return await openBehind(connection, watched, from, token, tables, wait, signal);
+  } catch (error) {
+    if (errorNumber(error) !== NO_SUCH_EVENT || token === undefined || from.ended) throw error;
+    if (!(await isThere(connection, watched, token, signal))) throw error;
+    return openBehind(connection, watched, from, undefined, tables, wait, signal);
+  }
+}
+const NO_SUCH_EVENT = 280;
+
+async function isThere(
+  connection: Connection,
+  watched: string,
+  resumeAfter: Document,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const whole = watched === '' && { allChangesForCluster: true };
+  const pipeline = [{ $changeStream: { ...whole, resumeAfter } }];
+  try {
+    const database = watched === '' ? 'admin' : watched;
+    const cursor = await openCursor(
+      connection,
+      database,
+      { aggregate: 1, pipeline, cursor: { batchSize: 1 } },
+      { signal },
+    );
+    await cursor.close();
+    return true;
+  } catch (error) {
+    if (errorNumber(error) === undefined) throw error;
+    return false;
+  }
+}
+
+function openBehind(
+  connection: Connection,
+  watched: string,
+  from: StreamPosition,
+  token: Document | undefined,
+  tables: readonly TableRef[],
+  wait: number,
+  signal: AbortSignal,
+): Promise<Cursor> {
   const stage = {
     fullDocument: 'updateLookup',
     ...(watched === '' && { allChangesForCluster: true }),
@@ -127,9 +176,9 @@ function about(tables: readonly TableRef[]): Document[] {
   return conditions;
 }
 
-/** The later of two positions. */
+/** The later of two positions; of two that are the same the first, which may know more of itself (`ended`, `whole`). */
 export function later(a: StreamPosition, b: StreamPosition): StreamPosition {
   const order = compareTimes(a, b);
   if (order !== 0) return order > 0 ? a : b;
-  return (a.token ?? '') > (b.token ?? '') ? a : b;
+  return (a.token ?? '') >= (b.token ?? '') ? a : b;
 }

@@ -29,8 +29,10 @@ export function openStream(store: Store, database: string, pipeline: readonly BS
   const whole = Boolean(stage['allChangesForCluster']);
   if (whole !== (database === 'admin'))
     throw new CommandError(20, 'IllegalOperation', 'a stream on the cluster runs on admin');
-  /** Tokens up to here have been delivered. */
+  /** Tokens up to here have been looked at. */
   let after: string;
+  /** Found, and not given out yet: a batch may end between the parts of an event. */
+  const queue: BSON.Document[] = [];
   const resume = stage.resumeAfter ?? stage.startAfter;
   if (resume) {
     after = String(resume._data);
@@ -43,9 +45,16 @@ export function openStream(store: Store, database: string, pipeline: readonly BS
         'Attempting to resume a change stream using resumeAfter is not allowed from an invalidate notification.',
       );
     reach(times);
-    const known = store.entries.some(({ time, changes }) =>
-      changes.some((_, i) => [false, true].some((flag) => after.startsWith(eventToken(time, i, flag)))),
-    );
+    let known = false;
+    for (const entry of store.entries)
+      for (const index of entry.changes.keys())
+        for (const token of [false, true].map((flag) => eventToken(entry.time, index, flag))) {
+          if (!after.startsWith(token)) continue;
+          const event = told(entry, index);
+          known ||= !store.strictTokens || event !== undefined;
+          // Behind a part of an event come the others.
+          if (event && after !== token) queue.push(...sized(event).filter((part) => part['_id']._data > after));
+        }
     if (!known && after.includes('2B042C01'))
       throw new CommandError(280, 'ChangeStreamFatalError', 'cannot resume stream; the resume token was not found.');
   } else {
@@ -54,7 +63,7 @@ export function openStream(store: Store, database: string, pipeline: readonly BS
     reach(time);
     after = timeToken(time);
   }
-  let ended = false;
+  let invalidated = false;
   let last = after;
 
   function reach(time: readonly [number, number]): void {
@@ -67,45 +76,51 @@ export function openStream(store: Store, database: string, pipeline: readonly BS
       );
   }
 
+  /** The event that the stream tells of a change, if it does. */
+  function told(entry: Entry, index: number): BSON.Document | undefined {
+    const change = entry.changes[index] as Entry['changes'][number];
+    if (!whole && change.db !== database) return undefined;
+    // The cluster's own stream is never invalidated.
+    if (change.operation === 'invalidate' && whole) return undefined;
+    const event = eventOf(entry, index, ({ db, coll, id }) =>
+      stage.fullDocument === 'updateLookup' ? store.find(db, coll ?? '', id) : null,
+    );
+    for (const name of unset) delete event[name];
+    return filters.every((filter) => matches(event, filter)) ? event : undefined;
+  }
+
   function pending(most: number): BSON.Document[] {
-    const found: BSON.Document[] = [];
+    fill(most);
+    const given = queue.splice(0, most);
+    const tail = given.at(-1);
+    // Where nothing is left to tell, the stream stands at the time of the last entry.
+    const end = timeToken(store.now);
+    if (tail) last = String(tail['_id']._data);
+    else if (end > last) last = end;
+    return given;
+  }
+
+  function fill(most: number): void {
     for (const entry of store.entries) {
       if (timeToken(entry.time) < after && eventToken(entry.time, 0xffff) < after) continue;
       for (const [index] of entry.changes.entries()) {
         const invalidate = entry.changes[index]?.operation === 'invalidate';
         const token = eventToken(entry.time, index, invalidate);
         if (token <= after || after.startsWith(token)) continue;
-        if (found.length >= most) return found;
-        const change = entry.changes[index] as Entry['changes'][number];
-        if (!whole && change.db !== database) continue;
-        // The cluster's own stream is never invalidated.
-        if (invalidate && whole) continue;
-        const event = eventOf(entry, index, ({ db, coll, id }) =>
-          stage.fullDocument === 'updateLookup' ? store.find(db, coll ?? '', id) : null,
-        );
-        for (const name of unset) delete event[name];
+        if (queue.length >= most || invalidated) return;
         after = token;
-        if (!filters.every((filter) => matches(event, filter))) continue;
-        last = token;
-        found.push(...sized(event));
-        if (invalidate) {
-          ended = true;
-          return found;
-        }
+        const event = told(entry, index);
+        if (!event) continue;
+        queue.push(...sized(event));
+        if (invalidate) invalidated = true;
       }
     }
-    // Everything has been looked at: the stream stands at the time of the last entry.
-    const end = timeToken(store.now);
-    if (found.length === 0 && end > last) last = end;
-    return found;
   }
 
   function sized(event: BSON.Document): BSON.Document[] {
     if (serializeAnswer(event).length <= store.largestEvent) return [event];
     if (!splits) throw new CommandError(10334, 'BSONObjectTooLarge', 'BSONObj size is invalid');
-    const parts = fragments(event);
-    last = String((parts.at(-1) as { _id: { _data: string } })._id._data);
-    return parts;
+    return fragments(event);
   }
 
   return {
@@ -118,7 +133,7 @@ export function openStream(store: Store, database: string, pipeline: readonly BS
     },
     token: () => ({ _data: last }),
     get ended() {
-      return ended;
+      return invalidated && queue.length === 0;
     },
   };
 }

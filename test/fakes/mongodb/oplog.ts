@@ -17,6 +17,8 @@ export type Change = {
   readonly coll?: string;
   readonly to?: { readonly db: string; readonly coll: string };
   readonly id?: unknown;
+  /** The whole document key, where no value of the client library says it. */
+  readonly key?: Raw;
   /** Inserts and replacements carry their document, updates don't. */
   readonly document?: Raw;
 };
@@ -39,7 +41,7 @@ export function timestamp([t, i]: readonly [number, number]): BSON.Timestamp {
 /** The event of one change; `look`: the document as it is now. */
 export function eventOf(entry: Entry, index: number, look: (change: Change) => Raw | null): BSON.Document {
   const change = entry.changes[index] as Change;
-  const { operation, db, coll, to, id, document } = change;
+  const { operation, db, coll, to, id, key, document } = change;
   return {
     _id: { _data: eventToken(entry.time, index, operation === 'invalidate') },
     operationType: operation,
@@ -49,6 +51,7 @@ export function eventOf(entry: Entry, index: number, look: (change: Change) => R
     ...(operation !== 'invalidate' && { ns: { db, ...(coll !== undefined && { coll }) } }),
     ...(to && { to }),
     ...(id !== undefined && { documentKey: { _id: id } }),
+    ...(key && { documentKey: key }),
     ...(document && { fullDocument: document }),
     ...(operation === 'update' && {
       updateDescription: { updatedFields: {}, removedFields: [], truncatedArrays: [] },

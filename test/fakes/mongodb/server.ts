@@ -93,7 +93,8 @@ export async function startFakeMongo(options: FakeOptions = {}): Promise<FakeMon
       case 'saslStart':
         return saslStart(command, peer);
       case 'saslContinue':
-        return saslContinue(command, peer, users ?? {});
+        // All users are defined in this database.
+        return saslContinue(command, peer, command.$db === 'admin' ? (users ?? {}) : {});
       case 'buildInfo':
         return { version, versionArray: version.split('.').map((part) => new BSON.Int32(Number(part))) };
       case 'ping':

@@ -19,6 +19,8 @@ export type Store = {
   readonly now: readonly [number, number];
   /** What lies before this time is not in the oplog any more. */
   lost: readonly [number, number];
+  /** A token is found only by streams that tell its event. */
+  strictTokens: boolean;
   /** Larger events must be split. */
   largestEvent: number;
   collection(db: string, coll: string, make?: Partial<Pick<Collection, 'type' | 'capped'>>): Collection;
@@ -59,6 +61,7 @@ export function createStore(): Store {
       return now;
     },
     lost: [0, 0],
+    strictTokens: false,
     largestEvent: 16_777_216,
     collection(db, coll, make = {}) {
       const found = of(db).get(coll);
