@@ -3,7 +3,7 @@ import { createLogReader } from '../src/drivers/oracle/log-reader.ts';
 import { OPERATION, type RedoRow } from '../src/drivers/oracle/mining-session.ts';
 import { createFollower } from '../src/drivers/oracle/redo-entry.ts';
 import { parseRedo } from '../src/drivers/oracle/redo-statement.ts';
-import { createTransactions } from '../src/drivers/oracle/transactions.ts';
+import { buffer, createTransactions } from '../src/drivers/oracle/transactions.ts';
 import { statements } from '../test/fakes/oracle/redo.ts';
 
 /** How fast the redo log of Oracle is read, without a server: statements alone, and the whole engine, in transactions of ten rows. */
@@ -89,8 +89,8 @@ for (let round = 0; round < 3; round++) {
   report('statements', started, cpu);
   started = performance.now();
   cpu = process.cpuUsage();
-  const followers = [createFollower(followed, 0, false)];
-  const transactions = createTransactions(67_108_864);
+  const followers = [createFollower(followed, 0, false, true)];
+  const transactions = createTransactions(buffer.bytes);
   const pool = { lend: () => Promise.reject(new Error('no server')) } as never;
   const reader = createLogReader({
     pool,
@@ -99,6 +99,7 @@ for (let round = 0; round < 3; round++) {
     from: { scn: 1n, from: 1n },
     zoneMs: 0,
     objects: new Map(),
+    find: async () => undefined,
   });
   let events = 0;
   const count = (some: readonly LogEvent[]): void => {

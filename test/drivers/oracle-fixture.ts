@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import type { Capture, LogEvent, RowChange } from '../../src/drivers/changes.ts';
 import type { Params, Position, Table, TableOptions } from '../../src/drivers/model.ts';
-import { settling } from '../../src/drivers/oracle/capture.ts';
 import { open } from '../../src/drivers/oracle/source.ts';
+import { waits } from '../../src/drivers/oracle/written-end.ts';
 import type { Source } from '../../src/drivers/source.ts';
 import { servers } from '../fakes/oracle/client.ts';
 import type { FakeRedo } from '../fakes/oracle/redo.ts';
 import { type FakeOracle, type FakeSettings, startOracle } from '../fakes/oracle/server.ts';
 import { describeOne, readAll } from './source-suite.ts';
 
-// The fake's log holds everything at once.
-settling.ms = 0;
+// A file that is missing does not come.
+waits.retryMs = 0;
 
 export type Ground = AsyncDisposable & {
   readonly server: FakeOracle;

@@ -3,6 +3,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { sourceCodes } from '../../src/codes.ts';
 import { daysText, momentText, numberText, parseMoment, yearsText } from '../../src/drivers/oracle/exact-text.ts';
 import { type CatalogColumn, columnType, fullType } from '../../src/drivers/oracle/types.ts';
+import { servers } from '../fakes/oracle/client.ts';
+import { startOracle } from '../fakes/oracle/server.ts';
 import { applyTo, begin, follow, type Ground, isRow, oracleGround, readAll, snapshot } from './oracle-fixture.ts';
 
 vi.mock('oracledb', async () => ({ default: (await import('../fakes/oracle/client.ts')).fakeOracledb }));
@@ -28,6 +30,8 @@ describe('what goes wrong says what to run', () => {
       'Misconfigured',
       /sid:<SID>/,
     ],
+    ['ORA-01017: invalid credential or not authorized; logon denied', 'AccessDenied', /uid and pwd/],
+    ['ORA-28002: the password will expire within 7 days', 'AccessDenied', /password will expire/],
     ['NJS-138: connections to this database server version are not supported', 'Misconfigured', /thick_client/],
     ['NJS-116: password verifier type 0x939 is not supported', 'AccessDenied', /thick_client/],
   ])('%s', async (message, name, action) => {
@@ -39,6 +43,57 @@ describe('what goes wrong says what to run', () => {
       action: expect.stringMatching(action),
       message: expect.not.stringContaining('flow-secret'),
     });
+  });
+
+  test.each([
+    ['ORA-12541: Cannot connect. No listener at host h port 1521.', /No listener answers/],
+    ['NJS-511: connection to listener at host "h" port 1521 was refused', /No listener answers/],
+    ['NJS-510: connection to host h port 1521 timed out', /firewalls/],
+    ['ORA-01034: ORACLE not available', /instance is down/],
+    ['ORA-12516: Cannot connect. No handler available', /PROCESSES/],
+  ])('%s is tried again', async (message, hint) => {
+    const made = await oracleGround();
+    ground = made;
+    made.server.fail(/^connect /, message);
+    await expect(made.open()).rejects.toMatchObject({ name: 'Error', message: expect.stringMatching(hint) });
+    await expect(made.open({ host: 'h' })).resolves.toBeDefined();
+  });
+
+  test.each([
+    [/from v\$archived_log a join/, 'ORA-00942: table or view does not exist', 'views of the redo log'],
+    [/last_redo_change#\)\)/, 'ORA-01031: insufficient privileges', 'views of the redo log'],
+    [/start_logmnr/, "ORA-06550: line 1, column 7: PLS-00201: identifier 'SYS.DBMS_LOGMNR' must be declared", 'LOGMNR'],
+  ])('a right on the log that was taken away: %s', async (statement, message, what) => {
+    const made = await oracleGround();
+    ground = made;
+    made.server.sql('create table t (id int primary key)');
+    const table = await made.table('t');
+    const { position } = await begin(made.source);
+    made.server.fail(statement, message);
+    await expect(follow(made.source, position, [table])).rejects.toMatchObject({
+      name: 'AccessDenied',
+      message: expect.stringContaining(what),
+      action: expect.stringMatching(/GRANT LOGMINING, SELECT_CATALOG_ROLE.*DBMS_LOGMNR/),
+    });
+  });
+
+  test('preflight at a standby, and of a mining database: its rights and those at the source', async () => {
+    const made = await oracleGround({ openMode: 'READ ONLY WITH APPLY' });
+    ground = made;
+    expect((await made.source.preflight([])).find(({ code }) => code === 'open_mode')?.message).toContain('primary');
+    const mining = startOracle({ minesFor: made.server, privileges: [] });
+    servers.set('MINES2', mining);
+    await using remote = await made.open({ type: 'rds.oracle11lmrm', mining_host: 'm', mining_db: 'MINES2' });
+    made.server.fail(/from v\$archived_log where 1 = 0/, 'ORA-00942: table or view does not exist');
+    mining.fail(/from v\$logmnr_contents where 1 = 0/, 'ORA-00942: table or view does not exist');
+    const grants = (await remote.preflight([])).filter(({ code }) => code === 'grant').map(({ message }) => message);
+    expect(grants).toEqual([
+      expect.stringContaining('GRANT SELECT ON SYS.V_$ARCHIVED_LOG'),
+      expect.stringContaining('GRANT SELECT ON SYS.V_$LOGMNR_CONTENTS'),
+      expect.stringContaining('GRANT LOGMINING'),
+    ]);
+    servers.delete('MINES2');
+    mining.close();
   });
 
   test('a service that is not there; no service; a mining database that is missing; client libraries that are not there', async () => {
@@ -230,6 +285,28 @@ describe('undo that is gone', () => {
   });
 });
 
+test('tables that LogMiner does not show are copied whole, with the reason; temporary ones not at all', async () => {
+  ground = await oracleGround();
+  const { server, source } = ground;
+  const long = 'a_name_of_more_than_thirty_bytes';
+  for (const name of ['iot', 'ext', long, 'temp', 'plain']) server.sql(`create table ${name} (id int primary key)`);
+  server.query("update cat.all_tables set iot_type = 'IOT' where table_name = 'iot'", []);
+  server.query("update cat.all_tables set temporary = 'Y' where table_name = 'temp'", []);
+  server.query("insert into cat.all_external_tables values ('main', 'ext')", []);
+  for (const [name, reason] of [
+    ['iot', /index-organized/],
+    ['ext', /external/],
+    [long, /longer than 30 bytes/],
+  ] as const) {
+    const table = await ground.table(name);
+    expect([table.key, table.warnings.join()]).toEqual([[], expect.stringMatching(reason)]);
+    await expect(ground.table(name, { key: ['id'] })).rejects.toThrow(reason);
+    expect((await source.split(table, undefined, 1)).ranges).toHaveLength(1);
+  }
+  expect((await ground.table('plain')).key).toEqual(['id']);
+  await expect(ground.table('temp')).rejects.toThrow(/temporary/);
+});
+
 test('a number that the destination would round is an error that names its row', async () => {
   ground = await oracleGround();
   ground.server.sql('create table "N" (id NUMBER(5) not null, n NUMBER, primary key (id))');
@@ -313,6 +390,8 @@ describe('texts', () => {
       'VARCHAR2(32767 BYTE) EXTENDED',
       { kind: 'text', size: 'medium' },
     ],
+    [{ word: 'RAW', bytes: 2000 }, 'RAW(2000)', { kind: 'binary', length: 2000 }],
+    [{ word: 'RAW', bytes: 32767 }, 'RAW(32767) EXTENDED', { kind: 'binary', length: 32767 }],
     [{ word: 'TIMESTAMP(9)' }, 'TIMESTAMP(9)', { kind: 'varchar', length: 30 }],
     [
       { word: 'TIMESTAMP(6) WITH LOCAL TIME ZONE' },

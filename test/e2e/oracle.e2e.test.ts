@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { settling } from '../../src/drivers/oracle/capture.ts';
 import { servers } from '../fakes/oracle/client.ts';
 import { type FakeOracle, startOracle } from '../fakes/oracle/server.ts';
 import type { Harness } from '../workflows/harness.ts';
@@ -23,7 +22,6 @@ let server: FakeOracle;
 let target: Destination;
 const service = `E${randomUUID().slice(0, 8)}`;
 beforeAll(async () => {
-  settling.ms = 0;
   server = startOracle();
   servers.set(service, server);
   [harness, target] = await Promise.all([startWorker(), makeDestination('singlestore')]);

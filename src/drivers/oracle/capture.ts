@@ -1,20 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Capture, CaptureRequest, LogEvent } from '../changes.ts';
-import { PositionLost } from '../errors.ts';
+import { Misconfigured, PositionLost } from '../errors.ts';
 import { after, REREAD_GRACE_MS } from '../grace.ts';
-import { errorCode, logGone } from './errors.ts';
-import { type Logs, listLogs } from './log-files.ts';
+import type { Batch, ChunkRead } from '../model.ts';
 import { createLogReader } from './log-reader.ts';
-import { contents, startMining, stopMining } from './mining-session.ts';
+import { openWindows } from './log-windows.ts';
+import type { RedoRow } from './mining-session.ts';
+import { findObjects, objectsOf } from './objects.ts';
 import type { OracleOptions } from './options.ts';
 import type { Pool } from './pool.ts';
-import { decodePosition, encodePosition, identityOf } from './position.ts';
+import { databaseOf, decodePosition, encodePosition, identityOf } from './position.ts';
 import { createFollower, type Follower, takeRules } from './redo-entry.ts';
 import { rereadKeys } from './reread.ts';
-import { zoneOf } from './server-clock.ts';
-import type { Container, Session } from './session.ts';
+import { localZoneIsUtc, zoneOf } from './server-clock.ts';
+import type { Container } from './session.ts';
 import { currentScn } from './split.ts';
-import { createTransactions } from './transactions.ts';
+import { buffer, createTransactions } from './transactions.ts';
 
 export type CaptureParts = {
   readonly pool: Pool;
@@ -26,175 +27,122 @@ export type CaptureParts = {
 
 const PIECE_BYTES = 1_048_576;
 const PROGRESS_MS = 1_000;
-/** So many log files are read by one start of LogMiner: with more of them its session grows at the server. */
-const FILES_AT_ONCE = 12;
-/** A session of LogMiner is not used for longer. */
-const SESSION_MS = 3_600_000;
-/** Open transactions are kept in memory up to this size, in files beyond it. */
-const MEMORY_BYTES = 67_108_864;
-/** A log file may be on its way to its archive: so often it is looked for, each time for longer. */
-const TRIES = 6;
-/** LogMiner could not open or find a file; another list of files may do. */
-const FILE_TROUBLE = new Set([
-  'ORA-01291',
-  'ORA-01292',
-  'ORA-00308',
-  'ORA-00310',
-  'ORA-00334',
-  'ORA-00313',
-  'ORA-27037',
-]);
-
-/**
- * How long an SCN is left alone before the log is read up to it. The log writer writes at least every three seconds (Oracle Concepts, "Log
- * Writer Process"), so that by then the files of all instances hold everything that came before. Tests set it to 0.
- */
-export const settling = { ms: 5_000 };
+/** Between two looks at the log's end: the less, the more it has just brought. */
+const POLL_MS = { least: 50, most: 1_000, bounded: 250 };
 
 /** Opens a reader of the redo log. Throws `PositionLost` when the log does not reach back to `from`, or the database is another one. */
 export async function openCapture(parts: CaptureParts, request: CaptureRequest, signal: AbortSignal): Promise<Capture> {
   signal.throwIfAborted();
   const { pool, mining, options, container, refuse } = parts;
   const from = decodePosition(request.from);
-  const { objects, zoneMs, goal, followers } = await pool.lend(async (session) => {
-    const identity = await identityOf(session);
+  const { objects, zoneMs, goal, followers, database } = await pool.lend(async (session) => {
+    const identity = await identityOf(session, container);
     if (request.identity !== '' && identity !== request.identity)
       throw new PositionLost(
         'The source is another database than the one that was followed, or was opened with RESETLOGS.',
         'Load the tables again.',
       );
-    const followers = request.tables.map((one, index) => createFollower(one, index, refuse));
+    const utc = await localZoneIsUtc(session);
+    const followers = request.tables.map((one, index) => createFollower(one, index, refuse, utc));
     return {
       followers,
       objects: await objectsOf(session, followers),
       zoneMs: await zoneOf(session),
       goal: BigInt(await currentScn(session)),
+      database: await databaseOf(session),
     };
   }, signal);
-  const asked = performance.now();
+  if (!options.mode.remote && options.mining !== undefined && (await mining.lend(databaseOf, signal)) !== database)
+    throw new Misconfigured(
+      'The mining database is another one than the source, and the code is not that of the Remote Log Miner.',
+      'Choose rds.oracle11lmrm, or set mining_… to the root of the database that is copied.',
+    );
   const stop = new AbortController();
   const ending = AbortSignal.any([signal, stop.signal]);
   const rereading = AbortSignal.any([after(signal, REREAD_GRACE_MS), stop.signal]);
-  const transactions = createTransactions(MEMORY_BYTES);
-  const reader = createLogReader({ pool, followers, transactions, from, zoneMs, objects });
-  const { online, remote } = options.mode;
+  const transactions = createTransactions(buffer.bytes);
+  const find = (object: string): Promise<Follower | undefined> =>
+    pool.lend((session) => findObjects(session, object, followers), ending);
+  const reader = createLogReader({ pool, followers, transactions, from, zoneMs, objects, find });
   const filter = {
     container: container.id > 1 ? container.name : undefined,
     tables: followers.map(({ table }) => table.ref),
   };
-
-  /** The logs from `scn` on; waits for a file that is missing, and gives up when it does not come. */
-  async function logsFrom(scn: bigint): Promise<Logs> {
-    for (let attempt = 1; ; attempt++) {
-      const logs = await pool.lend((session) => listLogs(session, scn, online, remote), ending);
-      if (logs.missing === null || logs.end >= scn) return logs;
-      if (attempt === TRIES) throw logGone(logs.missing);
-      await sleep(Math.min(10_000, settling.ms * attempt), undefined, { signal: ending });
-    }
-  }
-
-  /** Rows of the log in a window, from a session of LogMiner. */
-  async function* mined(session: Session, lower: bigint, upper: bigint) {
-    for (let attempt = 1; ; attempt++) {
-      const { files } = await logsFrom(lower);
-      const needed = files.filter((file) => remote || (file.next > lower && file.first <= upper));
-      try {
-        await startMining(session, needed, lower, upper, remote, options.miningFolder);
-        break;
-      } catch (error) {
-        if (!FILE_TROUBLE.has(errorCode(error) ?? '')) throw error;
-        if (attempt === TRIES) throw logGone((error as Error).message);
-        await sleep(Math.min(10_000, settling.ms * attempt), undefined, { signal: ending });
-      }
-    }
-    yield* contents(session, lower, upper, filter);
-    await stopMining(session);
-  }
+  let delivered = 0n;
 
   async function* events(): AsyncGenerator<readonly LogEvent[], void, undefined> {
+    const log = openWindows({ pool, mining, options, filter, goal }, ending);
+    const bounded = request.until === 'written';
     let next = from.from;
     let reached = from;
-    let piece: LogEvent[] = [];
-    let bytes = 0;
-    let session: Session | undefined;
-    let opened = 0;
-    let abort: (() => void) | undefined;
-    const settled = createSettled(asked, goal);
+    let pause = POLL_MS.least;
+    let said = 0;
     try {
       for (;;) {
         ending.throwIfAborted();
-        const upTo = await upperEnd(settled);
-        if (upTo !== null && upTo.end >= next) {
-          if (!session || performance.now() - opened > SESSION_MS) {
-            if (session) await mining.drop(session);
-            const fresh = await mining.take(ending);
-            session = fresh;
-            opened = performance.now();
-            abort = () => void mining.drop(fresh);
-            ending.addEventListener('abort', abort, { once: true });
-          }
-          for await (const rows of mined(session, next, upTo.end)) {
-            for (const row of rows) {
-              const taken = reader.take(row);
-              if (taken === undefined) continue;
-              for (const some of await taken) {
-                for (const event of some) {
-                  piece.push(event);
-                  bytes += event.kind === 'insert' || event.kind === 'update' ? event.to + event.key.length + 100 : 200;
-                }
-                if (bytes < PIECE_BYTES) continue;
-                yield piece;
-                piece = [];
-                bytes = 0;
-              }
+        const { to, last, whole } = await log.window(next);
+        pause = Math.min(pause * 2, bounded ? POLL_MS.bounded : POLL_MS.most);
+        if (to >= next) {
+          for await (const rows of log.rows(next, to)) {
+            for await (const piece of pieces(rows)) {
+              pause = POLL_MS.least;
+              yield piece;
             }
-            if (piece.length > 0) yield piece;
-            piece = [];
-            bytes = 0;
           }
-          const passed = reader.passed(upTo.end);
+          const passed = reader.passed(to);
           // What was delivered before this reader began is contained already.
           if (passed.scn >= reached.scn) reached = passed;
-          next = upTo.end + 1n;
-          if (!upTo.last) {
-            yield [{ kind: 'progress', position: encodePosition(reached), atEnd: false }];
-            continue;
-          }
+          next = to + 1n;
         }
-        if (upTo !== null) yield [{ kind: 'progress', position: encodePosition(reached), atEnd: true }];
-        if (request.until === 'written' && upTo !== null) return;
-        await sleep(request.until === 'written' ? 50 : Math.min(PROGRESS_MS, settling.ms + 20), undefined, {
-          signal: ending,
-        });
-        if (request.until === 'forever') settled.ask(BigInt(await pool.lend(currentScn, ending)));
+        const done = bounded && whole;
+        if (done || !last || performance.now() - said > PROGRESS_MS) {
+          yield [{ kind: 'progress', position: encodePosition(reached), atEnd: bounded ? done : last }];
+          said = performance.now();
+        }
+        if (done) return;
+        if (last) await sleep(pause, undefined, { signal: ending });
       }
     } catch (error) {
       throw ending.aborted ? ending.reason : error;
     } finally {
-      if (abort) ending.removeEventListener('abort', abort);
-      if (session) await mining.drop(session);
+      await log.close();
     }
+  }
 
-    /** How far the next window goes, and whether the log ends there for now; null: the log's end has not settled yet. */
-    async function upperEnd(settled: Settled): Promise<{ end: bigint; last: boolean } | null> {
-      const end = settled.end();
-      if (end === null) return null;
-      if (end < next) return { end, last: true };
-      const logs = await logsFrom(next);
-      const upper = logs.end < end ? logs.end : end;
-      const ahead = logs.files.filter((file) => file.next > next).sort((a, b) => (a.next < b.next ? -1 : 1));
-      const cut = ahead.length > FILES_AT_ONCE ? (ahead[FILES_AT_ONCE - 1]?.next ?? upper) - 1n : upper;
-      return cut < upper && cut >= next ? { end: cut, last: false } : { end: upper, last: true };
+  /** Events of the transactions that end in these rows. */
+  async function* pieces(rows: readonly RedoRow[]): AsyncGenerator<readonly LogEvent[]> {
+    let piece: LogEvent[] = [];
+    let bytes = 0;
+    for (const row of rows) {
+      const taken = reader.take(row);
+      if (taken === undefined) continue;
+      for (const some of await taken) {
+        for (const event of some) {
+          piece.push(event);
+          bytes += event.kind === 'insert' || event.kind === 'update' ? event.to + event.key.length + 100 : 200;
+          if (event.kind === 'commit') delivered = decodePosition(event.position).scn;
+        }
+        if (bytes < PIECE_BYTES) continue;
+        yield piece;
+        piece = [];
+        bytes = 0;
+      }
     }
+    if (piece.length > 0) yield piece;
+  }
+
+  /** On a cluster this instance may not have heard yet of a commit that is in the log of another one. */
+  async function* reread(table: number, keys: readonly string[]): AsyncGenerator<Batch, ChunkRead, undefined> {
+    const follower = followers[table];
+    if (!follower) throw new RangeError(`There is no followed table ${table}.`);
+    while (delivered > 0n && BigInt(await pool.lend(currentScn, rereading)) < delivered)
+      await sleep(POLL_MS.least, undefined, { signal: rereading });
+    return yield* rereadKeys(pool, follower.table, keys, refuse, rereading);
   }
 
   return {
     events,
-    reread: (table, keys) => {
-      const follower = followers[table];
-      if (!follower) throw new RangeError(`There is no followed table ${table}.`);
-      return rereadKeys(pool, follower.table, keys, refuse, rereading);
-    },
+    reread,
     // The logs are kept by the server's own rules.
     acknowledge: async () => {},
     takeRules: () => takeRules(followers),
@@ -203,45 +151,4 @@ export async function openCapture(parts: CaptureParts, request: CaptureRequest, 
       transactions.close();
     },
   };
-}
-
-type Settled = {
-  ask(scn: bigint): void;
-  /** The latest SCN that is old enough; null: none is. */
-  end(): bigint | null;
-};
-
-function createSettled(at: number, first: bigint): Settled {
-  let waiting: { readonly at: number; readonly scn: bigint }[] = [{ at, scn: first }];
-  let end: bigint | null = null;
-  return {
-    ask(scn) {
-      waiting.push({ at: performance.now(), scn });
-    },
-    end() {
-      const old = performance.now() - settling.ms;
-      for (const one of waiting) if (one.at <= old) end = one.scn;
-      waiting = waiting.filter((one) => one.at > old);
-      return end;
-    },
-  };
-}
-
-/** Followed tables by the numbers of their objects, partitions included: rows whose table is not known say no more. */
-async function objectsOf(session: Session, followers: readonly Follower[]): Promise<Map<string, Follower>> {
-  const objects = new Map<string, Follower>();
-  const byName = new Map(followers.map((one) => [`${one.table.ref.schema}\0${one.table.ref.name}`, one]));
-  for (let from = 0; from < followers.length; from += 400) {
-    const some = followers.slice(from, from + 400);
-    const places = some.map((_, index) => `(:${2 * index + 1}, :${2 * index + 2})`).join(', ');
-    const rows = await session.query(
-      `select owner, object_name, object_id, data_object_id from all_objects where (owner, object_name) in (${places}) and object_type in ('TABLE', 'TABLE PARTITION', 'TABLE SUBPARTITION')`,
-      some.flatMap(({ table }) => [table.ref.schema, table.ref.name]),
-    );
-    for (const [owner, name, ...ids] of rows) {
-      const follower = byName.get(`${owner}\0${name}`);
-      for (const id of ids) if (follower && id !== null) objects.set(String(id), follower);
-    }
-  }
-  return objects;
 }

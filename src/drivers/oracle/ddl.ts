@@ -24,6 +24,8 @@ export function ddlEffect(sql: string): DdlEffect {
   if (/^create (?:or replace )?(?:table|(?:global|private) )/.test(words)) return 'rows';
   if (!/^alter (?:table|materialized view)/.test(words)) return 'none';
   const plain = words.replace(/"[^"]*"/g, '""');
+  // A move may leave rows behind (12.2 and later).
+  if (/\bincluding rows\b/.test(plain)) return 'rows';
   if (/\b(?:drop|truncate|exchange|merge|split|move) (?:sub)?partitions?\b/.test(plain))
     return /\b(?:drop|truncate|exchange) (?:sub)?partitions?\b/.test(plain) ? 'rows' : 'none';
   if (/\brename to\b/.test(plain)) return 'rows';
@@ -38,15 +40,24 @@ export function ddlEffect(sql: string): DdlEffect {
   return adds && !other ? 'added' : 'columns';
 }
 
-/** Whether a statement names a table, in its own schema or without one. */
-export function mentions(sql: string, schema: string, name: string): boolean {
-  const quoted = sql.includes(`"${name}"`);
-  const plain = new RegExp(`(?<![\\w$#"])${name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?![\\w$#"])`, 'i').test(sql);
-  if (!quoted && !plain) return false;
-  const before = new RegExp(
-    `(?:"([^"]+)"|([\\w$#]+))\\s*\\.\\s*"?${name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?![\\w$#])`,
-    'i',
-  ).exec(sql);
-  const owner = before?.[1] ?? before?.[2]?.toUpperCase();
-  return owner === undefined || owner === schema || owner.toUpperCase() === schema.toUpperCase();
+/** Whether a statement names a table, in its own schema or without one. `owner`: the schema that names without one are of; '' is not known. */
+export function mentions(sql: string, schema: string, name: string, owner: string): boolean {
+  const escaped = name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  const places = new RegExp(
+    `(?:(?:"([^"]+)"|([\\w$#]+))\\s*\\.\\s*)?(?:"${escaped}"|(?<![\\w$#"])(${escaped})(?![\\w$#"]))`,
+    'gi',
+  );
+  for (const [whole, quoted, plain, bare] of sql.matchAll(places)) {
+    // Names in quotes are meant as they stand.
+    if (bare === undefined && !whole.endsWith(`"${name}"`)) continue;
+    const of = quoted ?? plain?.toUpperCase() ?? (owner === 'UNKNOWN' ? '' : owner);
+    if (of === '' || of === schema || (quoted === undefined && of.toUpperCase() === schema.toUpperCase())) return true;
+  }
+  return false;
+}
+
+/** Whether a statement drops a schema with all that is in it. */
+export function dropsUser(sql: string, schema: string): boolean {
+  const [, quoted, plain] = /^\s*drop\s+user\s+(?:"([^"]+)"|([\w$#]+))/i.exec(sql) ?? [];
+  return (quoted ?? plain?.toUpperCase()) === schema;
 }

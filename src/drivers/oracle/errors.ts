@@ -55,7 +55,7 @@ const SERVICE = 'Set `db` to a service of the database (lsnrctl services lists t
 const GRANT_READ =
   'Run: GRANT SELECT, FLASHBACK ON <schema>.<table> TO <user> (or SELECT ANY TABLE and FLASHBACK ANY TABLE).';
 const GRANT_LOGS =
-  'Run: GRANT LOGMINING, SELECT_CATALOG_ROLE, EXECUTE_CATALOG_ROLE, SELECT ANY TRANSACTION TO <user>; GRANT EXECUTE ON SYS.DBMS_LOGMNR TO <user>.';
+  'Run: GRANT LOGMINING, SELECT_CATALOG_ROLE TO <user>; GRANT EXECUTE ON SYS.DBMS_LOGMNR TO <user> (in a container database with CONTAINER=ALL).';
 
 const BY_CODE: Readonly<Record<string, Maker>> = {
   'ORA-00904': changed,
@@ -94,9 +94,7 @@ const BY_CODE: Readonly<Record<string, Maker>> = {
     'Log Miner does not run inside this pluggable database: connect to the root (`db`), and name the database in `pdb`.',
   ),
   'ORA-65011': wrong('Correct `pdb`: SELECT NAME FROM V$PDBS lists the pluggable databases.'),
-  'ORA-01284': wrong(
-    'LogMiner can not open this log file. Check the path on its host (`mining_folder`), and that the file is whole.',
-  ),
+  'ORA-01284': passing('LogMiner can not open this log file. Check the path on its host (`mining_folder`).'),
   'ORA-01295': wrong(
     'The dictionary that LogMiner reads is of another database: with a mining database the logs must hold their own, EXECUTE DBMS_LOGMNR_D.BUILD(OPTIONS => DBMS_LOGMNR_D.STORE_IN_REDO_LOGS).',
   ),
@@ -134,6 +132,24 @@ export function logGone(what: string): PositionLost {
     `${what} The changes in it can not be read any more.`,
     'Bring the file back (RMAN: RESTORE ARCHIVELOG …) and try again, or load the tables again; keep archived logs for longer (RMAN retention; on RDS rdsadmin_util.set_configuration).',
   );
+}
+
+const BUILD =
+  'Run at the source: EXECUTE DBMS_LOGMNR_D.BUILD(OPTIONS => DBMS_LOGMNR_D.STORE_IN_REDO_LOGS); ALTER SYSTEM ARCHIVE LOG CURRENT.';
+
+/** Another database knows the tables only by a dictionary in the logs, written before the changes and before the transactions they are of. */
+export function noDictionary(): Misconfigured {
+  return new Misconfigured(
+    'No archived log from before the oldest open transaction holds a whole dictionary, without which the mining database can not read changes.',
+    BUILD,
+  );
+}
+
+/** A view or package of the log can't be used: what to run. Any other error is the same. */
+export function logRight(error: Error, what: string): Error {
+  const code = errorCode(error);
+  if (code !== 'ORA-00942' && code !== 'ORA-01031' && code !== 'ORA-06550') return error;
+  return Object.assign(new AccessDenied(`The source user may not use ${what}: ${error.message}`, GRANT_LOGS), { code });
 }
 
 /** An object is missing, or a grant on it is: Oracle says the same of both. */

@@ -33,8 +33,8 @@ export const OPERATION = {
   rollback: 36,
   unsupported: 255,
 } as const;
-/** Of LOBs (9, 10, 11, 29), XML (68, 70, 71) and texts of up to 32 KB (91, 92, 93). */
-export const LONG_OPERATIONS: ReadonlySet<number> = new Set([9, 10, 11, 29, 68, 70, 71, 91, 92, 93]);
+/** Of LOBs (9, 10, 11, 29), LONG (28), XML (68, 70, 71) and texts of up to 32 KB (91, 92, 93). */
+export const LONG_OPERATIONS: ReadonlySet<number> = new Set([9, 10, 11, 28, 29, 68, 70, 71, 91, 92, 93]);
 
 export type ContentsFilter = {
   /** The pluggable database; undefined: all rows are of the one database. */
@@ -85,20 +85,24 @@ export async function* contents(
   filter: ContentsFilter,
 ): AsyncGenerator<readonly RedoRow[], void, undefined> {
   let joined = '';
+  // A continuation has no more than its text for certain.
+  let first: ResultRow | undefined;
   for await (const some of session.rows(contentsSelect(from, to, filter), [], ROWS_AT_ONCE)) {
     const rows: RedoRow[] = [];
     for (const row of some) {
       const sql = row[12] === null ? '' : String(row[12]);
+      first ??= row;
       if (String(row[11]) === '1') {
         joined += sql;
         continue;
       }
-      rows.push(redoRowOf(row, joined === '' ? sql : joined + sql));
+      rows.push(redoRowOf(first, joined === '' ? sql : joined + sql));
       joined = '';
+      first = undefined;
     }
     yield rows;
   }
-  if (joined !== '') throw new Error('The log ended in the middle of a statement.');
+  if (first !== undefined) throw new Error('The log ended in the middle of a statement.');
 }
 
 function redoRowOf(row: ResultRow, sql: string): RedoRow {
@@ -130,8 +134,13 @@ export function contentsSelect(from: bigint, to: bigint, { container, tables }: 
   return [
     "select to_char(scn), to_char(timestamp, 'YYYY-MM-DD HH24:MI:SS'), rawtohex(xid), operation_code, rollback, status, info, seg_owner, table_name, data_obj#, row_id, csf, sql_redo",
     `from v$logmnr_contents where scn >= ${from} and scn <= ${to}`,
-    ...(container === undefined ? [] : [`and src_con_name = ${quoteText(container)}`]),
+    ...(container === undefined
+      ? []
+      : [
+          // A gap in the log is of no container.
+          `and (src_con_name = ${quoteText(container)} or operation_code = 34)`,
+        ]),
     "and (operation_code in (6, 7, 34, 36) or (operation_code = 5 and (info is null or info not like 'INTERNAL DDL%'))",
-    `or (operation_code in (1, 2, 3, 9, 10, 11, 29, 68, 70, 71, 91, 92, 93, 255) and (seg_owner = 'UNKNOWN'${names.map((one) => ` or ${one}`).join('')})))`,
+    `or (operation_code in (1, 2, 3, 9, 10, 11, 28, 29, 68, 70, 71, 91, 92, 93, 255) and (seg_owner = 'UNKNOWN'${names.map((one) => ` or ${one}`).join('')})))`,
   ].join(' ');
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AccessDenied, PositionLost } from '../errors.ts';
 import type { Position } from '../model.ts';
-import type { Session } from './session.ts';
+import type { Container, Session } from './session.ts';
 import { currentScn } from './split.ts';
 
 /**
@@ -64,9 +64,19 @@ export async function positionNow(session: Session, waiting: (why: string) => vo
   }
 }
 
-/** The database and its incarnation: after OPEN RESETLOGS the same SCNs mean other changes. */
-export async function identityOf(session: Session): Promise<string> {
-  const [row] = await session.query('select dbid, resetlogs_change# from v$database');
+/**
+ * The database, its incarnation (after OPEN RESETLOGS the same SCNs mean other changes), and the pluggable database: one that was made anew
+ * under its old name is another.
+ */
+export async function identityOf(session: Session, container: Container): Promise<string> {
+  const plugged = container.id > 1 ? ', con_dbid' : '';
+  const [row] = await session.query(`select dbid, resetlogs_change#${plugged} from v$database`);
   if (row === undefined) throw new AccessDenied('V$DATABASE is empty.', 'GRANT SELECT ON SYS.V_$DATABASE TO <user>.');
-  return `${row[0]}:${row[1]}`;
+  return row.join(':');
+}
+
+/** The number of the database, that of the root where it is a pluggable one. */
+export async function databaseOf(session: Session): Promise<string> {
+  const [row] = await session.query('select dbid from v$database');
+  return String(row?.[0]);
 }

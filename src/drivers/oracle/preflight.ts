@@ -1,21 +1,15 @@
+import { isPermanent } from '../errors.ts';
 import type { Finding, Table, TableRef } from '../model.ts';
 import { describeTables } from './describe.ts';
-import { errorCode } from './errors.ts';
+import { errorCode, noDictionary } from './errors.ts';
+import { dictionaryStart } from './log-files.ts';
 import type { OracleOptions } from './options.ts';
 import type { Container, Session } from './session.ts';
 import { currentScn } from './split.ts';
 import { quoteName } from './types.ts';
 
-/** Views and packages that the engine reads, with what grants them. */
-const LOG_VIEWS = [
-  'v$log',
-  'v$logfile',
-  'v$archived_log',
-  'v$archive_dest_status',
-  'v$thread',
-  'v$logmnr_contents',
-  'gv$transaction',
-];
+/** Views that the engine reads where the logs are listed. */
+const LOG_VIEWS = ['v$log', 'v$logfile', 'v$log_history', 'v$archived_log', 'v$archive_dest_status', 'v$thread'];
 
 /** Everything that would make a load or a later delta fail. With no tables: the server only. Changes nothing. */
 export async function preflight(
@@ -114,19 +108,10 @@ async function checkLog(
       'pdb',
       'Before version 19 LogMiner does not run inside a pluggable database: set `db` to the root’s service with a common user (C##…), and `pdb` to this database.',
     );
-  for (const view of LOG_VIEWS) {
-    const problem = await mining.query(`select 1 from ${view} where 1 = 0`).then(
-      () => null,
-      (thrown: Error) => thrown,
-    );
-    // V$LOGMNR_CONTENTS answers only while LogMiner runs: that it isn't says that the user may ask.
-    if (problem === null || errorCode(problem) === 'ORA-01306') continue;
-    const name = view.toUpperCase().replace('V$', 'V_$');
-    error(
-      'grant',
-      `${view.toUpperCase()} can't be read (${problem.message}). Run: GRANT SELECT ON SYS.${name} TO <user>, or GRANT SELECT_CATALOG_ROLE TO <user>.`,
-    );
-  }
+  const control = options.mode.remote ? session : mining;
+  for (const view of LOG_VIEWS) await checkView(control, view, error);
+  await checkView(session, 'gv$transaction', error);
+  await checkView(mining, 'v$logmnr_contents', error);
   const [packaged] = await mining.query(
     "select count(*) from all_objects where owner = 'SYS' and object_name = 'DBMS_LOGMNR'",
   );
@@ -143,7 +128,33 @@ async function checkLog(
         ? 'The user may not mine the log. Run: GRANT LOGMINING TO <user>.'
         : 'The user may not mine the log. Run: GRANT SELECT ANY TRANSACTION TO <user>.',
     );
+  if (options.mode.remote) await checkDictionary(session, error);
   return { all: all === 'YES', keys: keys === 'YES' };
+}
+
+async function checkView(session: Session, view: string, error: Say): Promise<void> {
+  const problem = await session.query(`select 1 from ${view} where 1 = 0`).then(
+    () => null,
+    (thrown: Error) => thrown,
+  );
+  // V$LOGMNR_CONTENTS answers only while LogMiner runs: that it isn't says that the user may ask.
+  if (problem === null || errorCode(problem) === 'ORA-01306') return;
+  const name = view.toUpperCase().replace('V$', 'V_$');
+  error(
+    'grant',
+    `${view.toUpperCase()} can't be read (${problem.message}). Run: GRANT SELECT ON SYS.${name} TO <user>, or GRANT SELECT_CATALOG_ROLE TO <user>.`,
+  );
+}
+
+async function checkDictionary(session: Session, error: Say): Promise<void> {
+  const found = await dictionaryStart(session, BigInt(await currentScn(session))).catch((problem: Error) => {
+    // A missing right has been told already.
+    if (isPermanent(problem)) return 0n;
+    throw problem;
+  });
+  if (found !== null) return;
+  const { message, action } = noDictionary();
+  error('dictionary', `${message} ${action}`);
 }
 
 /** Supplemental logging by table: `ALL COLUMN LOGGING`, `PRIMARY KEY LOGGING`, … */

@@ -17,13 +17,20 @@ export type Follower = {
   readonly text: RowText;
   /** Places of the key columns. */
   readonly keys: readonly number[];
+  /** Local time stamps without an offset are in UTC. */
+  readonly localIsUtc: boolean;
   /** Its structure is not the described one any more, or its rows can't be read: its changes are dropped. */
   gone: boolean;
   /** Rows since the last `takeRules`. */
   rows: number;
 };
 
-export function createFollower({ table, skip, options }: FollowedTable, index: number, refuse: boolean): Follower {
+export function createFollower(
+  { table, skip, options }: FollowedTable,
+  index: number,
+  refuse: boolean,
+  localIsUtc: boolean,
+): Follower {
   return {
     index,
     table,
@@ -31,6 +38,7 @@ export function createFollower({ table, skip, options }: FollowedTable, index: n
     skip: skip.map(decodePosition),
     text: createRowText(table, refuse),
     keys: table.key.map((name) => table.columns.findIndex((column) => column.name === name)),
+    localIsUtc,
     gone: false,
     rows: 0,
   };
@@ -59,7 +67,8 @@ export function entryOf(follower: Follower, statement: RedoStatement, rowId: str
   const { text, table } = follower;
   const { kind, set, where } = statement;
   const at = { table: follower.index, rowId };
-  const before = (index: number): Known => known(where.get(table.columns[index]?.name ?? ''), encodingOf(text, index));
+  const spelled = (value: RedoValue | undefined, index: number): Known => known(follower, value, index);
+  const before = (index: number): Known => spelled(where.get(table.columns[index]?.name ?? ''), index);
   text.at(() => ` (row ${rowId})`);
   if (kind === 'delete') return { ...at, kind, key: keyOf(follower, before), oldKey: null, line: null, missing: null };
   if (kind === 'select') {
@@ -72,17 +81,22 @@ export function entryOf(follower: Follower, statement: RedoStatement, rowId: str
     const encoding = encodingOf(text, index);
     const given = set.get(name);
     if (given !== undefined) {
-      if (given !== null && isReadAgain(encoding)) {
+      // A LONG is written later, in pieces, where it does not fit: NULL says nothing.
+      if (isReadAgain(encoding) && (given !== null || isLong(follower, index))) {
         unreadable = true;
         return UNKNOWN;
       }
-      const value = known(given, encoding);
+      const value = spelled(given, index);
       if (value === UNKNOWN) unreadable = true;
       return value;
     }
     // An insert names every column that it fills, apart from LOBs that come in operations of their own.
-    if (kind === 'insert') return null;
-    return isReadAgain(encoding) ? UNKNOWN : known(where.get(name), encoding);
+    if (kind === 'insert') {
+      if (!isLong(follower, index)) return null;
+      unreadable = true;
+      return UNKNOWN;
+    }
+    return isReadAgain(encoding) ? UNKNOWN : before(index);
   };
   const key = keyOf(follower, after);
   const oldKey = kind === 'update' ? keyOf(follower, (index) => orElse(before(index), after(index))) : key;
@@ -111,11 +125,23 @@ function orElse(first: Known, second: Known): Known {
   return first === UNKNOWN ? second : first;
 }
 
+function isLong({ table }: Follower, index: number): boolean {
+  return /^LONG\b/.test(table.columns[index]?.sourceType ?? '');
+}
+
+/** So many characters has a number at most, as the server prints it: those of longer ones may be rounded. */
+const NUMBER_CHARS = 40;
+
 /** A literal of the log as the value that it stands for. */
-function known(value: RedoValue | undefined, encoding: Encoding): Known {
+function known({ text: cells, table, localIsUtc }: Follower, value: RedoValue | undefined, index: number): Known {
   if (value === undefined) return UNKNOWN;
   if (value === null) return null;
   const { form, text } = value;
+  const encoding = encodingOf(cells, index);
+  if (encoding === 'number' && text.length >= NUMBER_CHARS) return UNKNOWN;
+  // Local ones may be printed in the zone of the database.
+  if (!localIsUtc && /LOCAL TIME ZONE$/.test(table.columns[index]?.sourceType ?? '') && !/[+-]\d\d:\d\d$/.test(text))
+    return UNKNOWN;
   if (form === 'unsupported' || form === 'empty') return UNKNOWN;
   // HEXTORAW stands for bytes; a text in that form would be something else.
   if ((form === 'hex') !== (encoding === 'hex') && form !== 'text' && form !== 'bare') return UNKNOWN;
@@ -146,6 +172,24 @@ function keyOf({ keys, text, table }: Follower, value: (index: number) => Known)
   }
   // Keys are strings of bytes.
   return /^[ -~\t]*$/.test(key) ? key : Buffer.from(key).toString('latin1');
+}
+
+/** Of an entry that may have been taken back: its row is read again, and where it changed its key, under both. */
+export function rereadsOf(follower: Follower, entry: Entry): Entry[] {
+  const { key, oldKey } = entry;
+  return (oldKey === null ? [key] : [oldKey, key]).map((one) => rereadOf(follower, entry, one));
+}
+
+function rereadOf({ keys, table }: Follower, entry: Entry, whole: string): Entry {
+  const key = whole.split('\t');
+  const missing: number[] = [];
+  const cells = table.columns.map((_, index) => {
+    const place = keys.indexOf(index);
+    if (place < 0) missing.push(index);
+    return place < 0 ? '\\N' : (key[place] ?? '\\N');
+  });
+  const line = Buffer.from(`${cells.join('\t')}\n`, 'latin1');
+  return { ...entry, kind: 'reread', key: whole, oldKey: null, line, missing };
 }
 
 /** A row of which only the key is said. */

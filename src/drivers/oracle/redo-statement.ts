@@ -1,4 +1,4 @@
-import { Reader, RedoSyntax, type RedoValue } from './redo-reader.ts';
+import { Reader, type RedoValue } from './redo-reader.ts';
 
 /**
  * SQL_REDO of V$LOGMNR_CONTENTS as the Oracle manuals and the statements of real logs show it: insert, update and delete of one row, and
@@ -31,20 +31,30 @@ export function parseRedo(sql: string): RedoStatement {
   }
 }
 
-/** The row that a LOB operation is about: `… select "C" into loc_c from "S"."T" where "K" = '1' for update; …`. */
-export function parseLobSelect(sql: string): RedoStatement {
+/**
+ * The row that an operation on a long value is about: `… select "C" into loc_c from "S"."T" where "K" = '1' for update; …`,
+ * `XML DOC BEGIN: select "C" from "S"."T" where "K" = '1'`, `update "S"."T" a set a."C" = XMLType(:1) where a."K" = '1';`. null: it goes on
+ * with the row of an operation before.
+ */
+export function parseLong(sql: string): RedoStatement | null {
+  if (/^\s*update\b/i.test(sql)) return { ...parseRedo(sql), kind: 'select' };
   const start = /\bselect\s+"/i.exec(sql);
-  if (!start) throw new RedoSyntax('There is no select in the text of a LOB operation.');
-  const reader = new Reader(sql, start.index);
+  return start && selectOf(sql, start.index);
+}
+
+function selectOf(sql: string, at: number): RedoStatement {
+  const reader = new Reader(sql, at);
   reader.word();
   const columns = new Map<string, RedoValue>();
   do columns.set(reader.column(), null);
   while (reader.take(','));
-  reader.expect('into');
-  do reader.word();
-  while (reader.take(','));
+  if (reader.takeWord('into')) {
+    do reader.word();
+    while (reader.take(','));
+  }
   reader.expect('from');
   const { schema, table } = tableOf(reader);
+  reader.alias('where');
   const where = reader.takeWord('where') ? conditionsOf(reader) : new Map<string, RedoValue>();
   return { kind: 'select', schema, table, set: columns, where };
 }

@@ -9,6 +9,12 @@ export async function clockOf(session: Session): Promise<number> {
   return Date.parse(`${String(row?.[0]).replace(' ', 'T')}Z`);
 }
 
+/** Whether the database keeps local time stamps in UTC: then there is but one way for the log to print them. */
+export async function localZoneIsUtc(session: Session): Promise<boolean> {
+  const [row] = await session.query('select dbtimezone from dual');
+  return /^[+-]?00:00$/.test(String(row?.[0] ?? ''));
+}
+
 /** How far the server's clock, which the log's times are of, is before UTC. */
 export async function zoneOf(session: Session): Promise<number> {
   const [row] = await session.query(

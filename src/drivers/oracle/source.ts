@@ -8,6 +8,8 @@ import { openCapture } from './capture.ts';
 import { listSchemas, listTables, readTables } from './catalog.ts';
 import { cursorLook, markNow } from './cursor-look.ts';
 import { describeTables } from './describe.ts';
+import { noDictionary } from './errors.ts';
+import { dictionaryStart } from './log-files.ts';
 import { logState } from './log-state.ts';
 import { oracleOptions } from './options.ts';
 import { createPool } from './pool.ts';
@@ -59,8 +61,10 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
       pool.lend(async (session) => {
         if (capture === 'none') return { position: '' as Position, slot: '', identity: '' };
         if (capture === 'cursor') return { position: await markNow(session), slot: '', identity: '' };
-        const identity = await identityOf(session);
-        return { position: encodePosition(await positionNow(session, waiting)), slot: '', identity };
+        const identity = await identityOf(session, container);
+        const now = await positionNow(session, waiting);
+        if (options.mode.remote && (await dictionaryStart(session, now.from)) === null) throw noDictionary();
+        return { position: encodePosition(now), slot: '', identity };
       }, signal),
 
     // The archived logs are kept by the server's own rules: there is nothing to release.
@@ -115,7 +119,7 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
     clock: () => pool.lend(clockOf),
     logState: (_slot, position) =>
       captures
-        ? pool.lend((session) => logState(session, position, options.mode.online))
+        ? (options.mode.remote ? pool : mining).lend((session) => logState(session, position, options.mode))
         : Promise.resolve({ bytes: null, hoursLeft: null, lost: null }),
 
     async [Symbol.asyncDispose]() {

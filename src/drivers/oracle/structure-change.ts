@@ -1,19 +1,22 @@
 import type { LogEvent } from '../changes.ts';
-import { ddlEffect, mentions } from './ddl.ts';
+import { ddlEffect, dropsUser, mentions } from './ddl.ts';
 import { describeTables } from './describe.ts';
 import type { RedoRow } from './mining-session.ts';
 import type { Pool } from './pool.ts';
 import type { Follower } from './redo-entry.ts';
 import type { Entry } from './transactions.ts';
 
-/** What DDL means for followed tables: an entry for each that it concerns. `zoneMs`: the server's clock before UTC. */
+/** What DDL means for followed tables: an entry for each that it concerns. */
 export async function ddlEntries(pool: Pool, followers: readonly Follower[], row: RedoRow): Promise<Entry[]> {
   const effect = ddlEffect(row.sql);
   if (effect === 'none') return [];
   const entries: Entry[] = [];
   for (const follower of followers) {
     const { schema, name } = follower.table.ref;
-    const named = (row.owner === schema && row.table === name) || mentions(row.sql, schema, name);
+    const named =
+      (row.owner === schema && row.table === name) ||
+      mentions(row.sql, schema, name, row.owner) ||
+      dropsUser(row.sql, schema);
     if (!named || follower.gone) continue;
     if (effect === 'truncate') {
       entries.push(marker(follower, 'truncate'));

@@ -21,14 +21,19 @@ export type Entry = {
 };
 
 /**
- * Transactions that are open in the log. What they do is kept until they commit: in memory, and beyond a limit in files of a folder that goes
- * with the reader.
+ * Transactions that are open in the log. What they do is kept until they commit: in memory, and beyond a limit in files that go
+ * with the process.
  */
 export type Transactions = {
   /** `start`: where the log must be read from to see this transaction whole. */
   add(xid: string, start: bigint, entry: Entry): void;
-  /** Takes back the latest change of a row; false: there is none. */
-  undo(xid: string, table: number, rowId: string): boolean;
+  /**
+   * Takes back the latest change of a row. Where the log does not say which row that is, or did not show its change, every row of the table
+   * that the transaction touches is in doubt.
+   */
+  undo(xid: string, table: number, rowId: string): void;
+  /** Whether rows of a table are in doubt in a transaction. */
+  doubted(xid: string, table: number): boolean;
   has(xid: string): boolean;
   /** The smallest `start`; undefined: none is open. */
   oldest(): bigint | undefined;
@@ -47,8 +52,11 @@ type Open = {
   /** Pieces in the file, in order. */
   spilled: { readonly at: number; readonly length: number }[];
   file: number | null;
-  path: string;
+  readonly doubted: Set<number>;
 };
+
+/** Open transactions are kept in memory up to this size, in files beyond it. */
+export const buffer = { bytes: 67_108_864 };
 
 /** A transaction's entries are written in pieces of about this size. */
 const PIECE_BYTES = 4_194_304;
@@ -56,8 +64,6 @@ const PIECE_BYTES = 4_194_304;
 export function createTransactions(memoryBytes: number): Transactions {
   const all = new Map<string, Open>();
   let memory = 0;
-  let folder: string | undefined;
-  let files = 0;
 
   function spillLargest(): void {
     while (memory > memoryBytes / 2) {
@@ -69,11 +75,7 @@ export function createTransactions(memoryBytes: number): Transactions {
   }
 
   function spill(open: Open): void {
-    folder ??= mkdtempSync(join(tmpdir(), 'flow-oracle-'));
-    if (open.file === null) {
-      open.path = join(folder, `${++files}`);
-      open.file = openSync(open.path, 'w+', 0o600);
-    }
+    open.file ??= openNameless();
     const bytes = serialize(open.tail.filter((entry) => entry !== null));
     const at = open.spilled.reduce((sum, one) => sum + one.length, 0);
     for (let done = 0; done < bytes.length; ) done += writeSync(open.file, bytes, done, bytes.length - done, at + done);
@@ -97,7 +99,7 @@ export function createTransactions(memoryBytes: number): Transactions {
     add(xid, start, entry) {
       let open = all.get(xid);
       if (!open) {
-        open = { start, tail: [], tailBytes: 0, spilled: [], file: null, path: '' };
+        open = { start, tail: [], tailBytes: 0, spilled: [], file: null, doubted: new Set() };
         all.set(xid, open);
       }
       const bytes = sizeOf(entry);
@@ -112,8 +114,9 @@ export function createTransactions(memoryBytes: number): Transactions {
 
     undo(xid, table, rowId) {
       const open = all.get(xid);
-      if (!open) return false;
+      if (!open || open.doubted.has(table)) return;
       for (;;) {
+        if (rowId === '') break;
         for (let i = open.tail.length - 1; i >= 0; i--) {
           const entry = open.tail[i];
           if (!entry || entry.rowId !== rowId || entry.table !== table) continue;
@@ -123,10 +126,11 @@ export function createTransactions(memoryBytes: number): Transactions {
           const bytes = sizeOf(entry);
           open.tailBytes -= bytes;
           memory -= bytes;
-          return true;
+          return;
         }
-        const piece = open.spilled.pop();
-        if (!piece) return false;
+        // Undo goes backward: a row that is so far away was most likely not shown.
+        const piece = memory > 2 * memoryBytes ? undefined : open.spilled.pop();
+        if (!piece) break;
         const entries = load(open, piece);
         ftruncateSync(open.file as number, piece.at);
         const bytes = entries.reduce((sum, one) => sum + sizeOf(one), 0);
@@ -134,7 +138,10 @@ export function createTransactions(memoryBytes: number): Transactions {
         open.tailBytes += bytes;
         memory += bytes;
       }
+      open.doubted.add(table);
     },
+
+    doubted: (xid, table) => all.get(xid)?.doubted.has(table) ?? false,
 
     has: (xid) => all.has(xid),
 
@@ -156,9 +163,7 @@ export function createTransactions(memoryBytes: number): Transactions {
       if (!open) return;
       all.delete(xid);
       memory -= open.tailBytes;
-      if (open.file === null) return;
-      closeSync(open.file);
-      rmSync(open.path, { force: true });
+      if (open.file !== null) closeSync(open.file);
     },
 
     size: () => ({
@@ -170,9 +175,18 @@ export function createTransactions(memoryBytes: number): Transactions {
       for (const { file } of all.values()) if (file !== null) closeSync(file);
       all.clear();
       memory = 0;
-      if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A file without a name: it goes with its process, however that ends. */
+function openNameless(): number {
+  const folder = mkdtempSync(join(tmpdir(), 'flow-oracle-'));
+  try {
+    return openSync(join(folder, 'transaction'), 'wx+', 0o600);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** So much is handed on at a time. */

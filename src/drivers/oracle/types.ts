@@ -62,7 +62,9 @@ export function fullType(column: CatalogColumn): string {
   if (word === 'VARCHAR2' || word === 'CHAR')
     return `${column.charUsed === 'C' ? `${word}(${column.chars} CHAR)` : `${word}(${column.bytes} BYTE)`}${extended}`;
   if (word === 'NVARCHAR2' || word === 'NCHAR') return `${word}(${column.chars})${extended}`;
-  if (word === 'RAW' || word === 'UROWID') return `${word}(${column.bytes})`;
+  // Beyond what a block's row takes (2,000 bytes) they are kept as LOBs.
+  if (word === 'RAW') return `RAW(${column.bytes})${column.bytes > 2000 ? ' EXTENDED' : ''}`;
+  if (word === 'UROWID') return `UROWID(${column.bytes})`;
   return word;
 }
 
@@ -175,7 +177,7 @@ export function cell(column: Column, name: string = quoteName(column.name)): Cel
     case 'DATE':
       return { expression: `to_char(${name}, 'SYYYY-MM-DD HH24:MI:SS')`, encoding: 'date' };
     case 'RAW':
-      return { expression: name, encoding: 'hex' };
+      return { expression: name, encoding: word.endsWith(' EXTENDED') ? 'long_hex' : 'hex' };
     case 'CLOB':
     case 'NCLOB':
       return { expression: name, encoding: 'long_text', empty: `case when dbms_lob.getlength(${name}) = 0 then 1 end` };

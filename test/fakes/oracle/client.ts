@@ -1,5 +1,7 @@
 import type { SQLInputValue } from 'node:sqlite';
-import type { FakeRedo, FakeValue } from './redo.ts';
+import { oracleError } from './error.ts';
+import { contentsOf, type Mining, mine } from './mining.ts';
+import type { FakeValue } from './redo.ts';
 import type { FakeOracle } from './server.ts';
 
 /**
@@ -31,10 +33,6 @@ export const fakeOracledb = {
   getConnection,
 };
 
-export function oracleError(code: string, message: string): Error {
-  return Object.assign(new Error(`${code}: ${message}`), { code, errorNum: Number(code.slice(4)) });
-}
-
 async function getConnection(options: { user: string; password: string; connectString: string }) {
   const service = /(?:SERVICE_NAME|SID)=([^)]+)/.exec(options.connectString)?.[1] ?? '';
   const server = servers.get(service);
@@ -61,7 +59,11 @@ function takeFailure(server: FakeOracle, sql: string): void {
   if (failure) throw oracleError(failure.message.split(':')[0] ?? '', failure.message.replace(/^[^:]+: /, ''));
 }
 
-type Mining = { files: string[]; from: bigint; to: bigint; started: boolean };
+/** What was put in the place of an answer. */
+function told(server: FakeOracle, sql: string): FakeValue[][] | undefined {
+  const at = server.answers.findIndex(({ pattern }) => pattern.test(sql));
+  return at < 0 ? undefined : server.answers.splice(at, 1)[0]?.work();
+}
 
 function connectionOf(server: FakeOracle) {
   const mining: Mining = { files: [], from: 0n, to: 0n, started: false };
@@ -77,9 +79,11 @@ function connectionOf(server: FakeOracle) {
       // As a network would: nothing is there at once.
       await new Promise((resolve) => setImmediate(resolve));
       takeFailure(server, sql);
-      const rows = answer(server, mining, sql, binds, container, (name) => {
-        container = name;
-      });
+      const rows =
+        told(server, sql) ??
+        answer(server, mining, sql, binds, container, (name) => {
+          container = name;
+        });
       if (!options.resultSet) return { rows };
       let at = 0;
       return {
@@ -88,6 +92,7 @@ function connectionOf(server: FakeOracle) {
             await new Promise((resolve) => setImmediate(resolve));
             if (stopped || !open) throw oracleError('ORA-01013', 'user requested cancel of current operation');
             takeFailure(server, `fetch ${at} of ${sql}`);
+            told(server, `fetch ${at} of ${sql}`);
             const some = rows.slice(at, at + count);
             at += count;
             return some;
@@ -130,14 +135,8 @@ function answer(
     return [[minute, minute]];
   }
   if (/object_name = 'DBMS_LOGMNR'/.test(sql)) return [['1']];
-  if (/v\$logmnr_contents/.test(sql)) {
-    if (!mining.started)
-      throw oracleError(
-        'ORA-01306',
-        'dbms_logmnr.start_logmnr() must be invoked before selecting from v$logmnr_contents',
-      );
-    return contentsOf(server, mining, sql);
-  }
+  if (/v\$logmnr_contents/.test(sql)) return contentsOf(server, mining, sql);
+  if (/dbtimezone/.test(sql)) return [[server.settings.dbTimeZone]];
   try {
     return server.query(sql, binds).map((row) => row.map(fetched));
   } catch (error) {
@@ -156,68 +155,4 @@ function asOracle(error: Error): Error {
   if (/syntax error|incomplete input/.test(error.message))
     return oracleError('ORA-00933', `SQL command not properly ended (${error.message})`);
   return error;
-}
-
-function mine(server: FakeOracle, mining: Mining, sql: string, binds: SQLInputValue[]): FakeValue[][] {
-  if (/add_logfile/.test(sql)) {
-    const name = String(binds[0]);
-    if (/\.new\)/.test(sql)) mining.files = [];
-    if (mining.files.includes(name)) throw oracleError('ORA-01289', 'cannot add duplicate logfile');
-    mining.files.push(name);
-  } else if (/start_logmnr/.test(sql)) {
-    mining.from = BigInt(/startscn => (\d+)/.exec(sql)?.[1] ?? '0');
-    mining.to = BigInt(/endscn => (\d+)/.exec(sql)?.[1] ?? '0');
-    const lost = server.files.find(
-      (file) => !file.there && mining.files.includes(`/arch/${file.thread}_${file.sequence}.arc`),
-    );
-    if (lost) throw oracleError('ORA-00308', `cannot open archived log '/arch/${lost.thread}_${lost.sequence}.arc'`);
-    for (const thread of new Set(server.files.map((file) => file.thread)))
-      for (const file of server.files.filter(
-        (one) => one.thread === thread && one.first <= mining.to && (one.next ?? mining.to + 1n) > mining.from,
-      ))
-        if (!mining.files.some((name) => name.includes(`/${thread}_${file.sequence}.`)))
-          throw oracleError('ORA-01291', 'missing log file');
-    mining.started = true;
-  } else mining.started = false;
-  return [];
-}
-
-/** The filter of the statement, applied by rules of its own. */
-function contentsOf(server: FakeOracle, mining: Mining, sql: string): FakeValue[][] {
-  const from = BigInt(/scn >= (\d+)/.exec(sql)?.[1] ?? '0');
-  const to = BigInt(/scn <= (\d+)/.exec(sql)?.[1] ?? '0');
-  const container = /src_con_name = '((?:[^']|'')*)'/.exec(sql)?.[1];
-  const names = new Set(
-    [...sql.matchAll(/\('((?:[^']|'')*)', '((?:[^']|'')*)'\)/g)].map(([, owner, name]) =>
-      `${owner}.${name}`.replaceAll("''", "'"),
-    ),
-  );
-  const wanted = (row: FakeRedo): boolean => {
-    if (row.scn < from || row.scn > to || row.scn < mining.from || row.scn > mining.to) return false;
-    if (container !== undefined && row.container !== container) return false;
-    if (!mining.files.some((name) => name.includes(`/${row.thread}_${row.sequence}.`))) return false;
-    if ([6, 7, 34, 36].includes(row.operation)) return true;
-    if (row.operation === 5) return !(row.info ?? '').startsWith('INTERNAL DDL');
-    return row.owner === 'UNKNOWN' || names.has(`${row.owner}.${row.table}`);
-  };
-  const rows = server.log.filter(wanted);
-  // LogMiner merges the threads by SCN; rows of one SCN keep their order.
-  return rows
-    .map((row, index) => ({ row, index }))
-    .sort((a, b) => (a.row.scn < b.row.scn ? -1 : a.row.scn > b.row.scn ? 1 : a.index - b.index))
-    .map(({ row }) => [
-      String(row.scn),
-      row.time,
-      row.xid,
-      String(row.operation),
-      String(row.rollback),
-      String(row.status),
-      row.info,
-      row.owner,
-      row.table,
-      row.object,
-      row.rowId,
-      String(row.csf),
-      row.sql,
-    ]);
 }
