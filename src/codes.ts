@@ -15,8 +15,6 @@ export type Code = {
   readonly port: number | null;
   /** Destination database without a `db` at the destination: `<database>_<schema>` or `<schema>`. */
   readonly naming: 'database_schema' | 'schema';
-  /** The driver is part of this version. Other codes can be saved; a test answers `Error: Driver not found for <type>`. */
-  readonly available: boolean;
   /** The log connection stays open between slices. */
   readonly continuous: boolean;
 };
@@ -25,15 +23,15 @@ function code(
   [name, product, extract]: readonly [string, string, string],
   driver: DriverName,
   capture: Capture,
-  more: { port: number | null; naming: Code['naming']; available?: boolean; continuous?: boolean },
+  more: { port: number | null; naming: Code['naming']; continuous?: boolean },
 ): Code {
-  return { code: name, product, extract, driver, capture, available: false, continuous: false, ...more };
+  return { code: name, product, extract, driver, capture, continuous: false, ...more };
 }
 
-const oracle = { port: 1521, naming: 'database_schema', available: true } as const;
-const mssql = { port: 1433, naming: 'database_schema', available: true } as const;
-const mysql = { port: 3306, naming: 'schema', available: true } as const;
-const mongodb = { port: null, naming: 'schema', available: true } as const;
+const oracle = { port: 1521, naming: 'database_schema' } as const;
+const mssql = { port: 1433, naming: 'database_schema' } as const;
+const mysql = { port: 3306, naming: 'schema' } as const;
+const mongodb = { port: null, naming: 'schema' } as const;
 
 /** The 23 documented source codes, in the reference's order. */
 export const sourceCodes: readonly Code[] = [
@@ -56,13 +54,12 @@ export const sourceCodes: readonly Code[] = [
   code(['rds.msts', 'Microsoft SQL Server', 'Timestamps'], 'mssql', 'timestamp', mssql),
   code(['rds.mysql', 'MySQL 5.1 or higher', 'Log'], 'mysql', 'log', mysql),
   code(['rds.mysqlc', 'MySQL 5.1 or higher', 'Continuous'], 'mysql', 'log', { ...mysql, continuous: true }),
-  code(['rds.pgres', 'Postgres', 'Log'], 'postgres', 'log', { port: 5432, naming: 'database_schema', available: true }),
+  code(['rds.pgres', 'Postgres', 'Log'], 'postgres', 'log', { port: 5432, naming: 'database_schema' }),
   code(['rds.mongo', 'MongoDB', 'Self-managed'], 'mongodb', 'stream', mongodb),
   code(['rds.mongoatlas', 'MongoDB', 'Atlas'], 'mongodb', 'stream', mongodb),
   code(['rds.jdbcfe', 'Any Database', 'Full Extracts'], 'jdbc', 'none', {
     port: null,
     naming: 'database_schema',
-    available: true,
   }),
 ];
 
@@ -70,12 +67,18 @@ export const sourceCodes: readonly Code[] = [
 export const destinationCode: Code = code(['rds.sstorem', 'SingleStore', 'Destination'], 'singlestore', 'none', {
   port: 3306,
   naming: 'schema',
-  available: true,
 });
 
 /** The code of a source connection's `type`. */
 export function sourceCode(type: string | undefined): Code | undefined {
   return sourceCodes.find((known) => known.code === type);
+}
+
+/** How changes of a source with these parameters are learned: as its code says, unless the option `capture` says otherwise. */
+export function captureOf(params: Readonly<Record<string, string>>): Capture {
+  const code = sourceCode(params.type);
+  if (code === undefined || params.capture === 'none') return 'none';
+  return params.capture === 'cursor' && code.driver !== 'mongodb' ? 'timestamp' : code.capture;
 }
 
 /** The code that `type` may name at one side of a pipeline. */

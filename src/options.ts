@@ -73,8 +73,8 @@ export const optionRules = {
   ssl_key: text('source', 'Private key of the client certificate. Stored sealed, shown as `***`.', privateKey),
   capture: word(
     'source',
-    ['log', 'none'],
-    'Whether changes will be captured later: `none` needs no change log at the source, and only full extracts work.',
+    ['log', 'none', 'cursor'],
+    'How changes are found: as the type says; `none` needs no change log at the source, and only full extracts work; `cursor`, at SQL sources of any type, by the columns that `cursor` of each table names (docs/sources/cursor.md).',
   ),
   extract_threads: integer('source', 4, 1, 64, 'Chunks read from the source at the same time, per pipeline.'),
   rollback_window: integer(
@@ -110,7 +110,11 @@ export const optionRules = {
     600,
     0,
     604_800,
-    'Seconds that a cursor column is read again behind the last look, so that rows of transactions that were long in committing are seen (types with timestamps).',
+    'Seconds that a cursor column is read again behind the last look, so that rows of transactions that were long in committing are seen.',
+  ),
+  cursor_zone: text(
+    'source',
+    'Time zone that cursor columns without one are written in, as an IANA name such as America/New_York; not set: any, for which more is read again (PostgreSQL, MySQL and JDBC with `capture` = cursor).',
   ),
   keyless_delta: word(
     'source',

@@ -187,6 +187,11 @@ async function plan(ends: Ends, input: PlanInput): Promise<PlanAnswer> {
         : await at('source', () => source.split(table, options.where, chunkBytes));
       if (options.history && source.capture === undefined)
         throw new UnsupportedValue('History mode needs change capture.', 'Unset `history` for this table.');
+      if (options.history && table.cursor !== undefined)
+        throw new UnsupportedValue(
+          'History mode needs each change: a cursor finds rows again that did not change, and each time would be a version.',
+          'Unset `history` for this table, or capture changes in another way.',
+        );
       const one = {
         pipeline: input.pipeline,
         scope: input.scope,

@@ -98,8 +98,7 @@ async function ask(
       },
     );
   }
-  const code = sourceCode(source.params.type);
-  if (code === undefined || !code.available)
+  if (sourceCode(source.params.type) === undefined)
     throw new Problem(409, `Error: Driver not found for ${source.params.type}`);
   const note = (connected: boolean) =>
     connected === source.connected

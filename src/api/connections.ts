@@ -123,9 +123,9 @@ async function test({ pipelines, key }: Deps, side: Side, c: Ctx, pipeline: stri
   const told = new Set(errors.map(({ field }) => field));
   const refusals = [...errors, ...requirementErrors(side, params).filter(({ field }) => !told.has(field))];
   if (refusals.length > 0) return c.json(failed(refusals.map(({ field, message }) => ({ topic: field, message }))));
-  const code = codeAt(side, params.type);
   // The documented message, topic null included, is how clients tell a wrong type from a wrong password.
-  if (!code?.available) return c.json(failed([{ topic: null, message: `Error: Driver not found for ${params.type}` }]));
+  if (!codeAt(side, params.type))
+    return c.json(failed([{ topic: null, message: `Error: Driver not found for ${params.type}` }]));
   const result = await pipelines.test(pipeline, { side, params: sealParams(key, params) });
   const tested = fingerprint(key, params);
   if (tested === connection.fingerprint) {

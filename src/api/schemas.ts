@@ -257,6 +257,7 @@ export const statusSchema = z
     ...changedShape,
     position: text.nullable(),
     tables: z.record(text, count),
+    notice: text.nullable().openapi({ description: 'What deltas of this source can’t see' }),
   })
   .openapi('Status');
 export const sinceQuery = z.object({

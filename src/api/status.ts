@@ -53,6 +53,7 @@ async function status({ pipelines }: Deps, c: Ctx, pipeline: string): Promise<Re
     changes: countsOf(progress?.stream?.applied ?? seen.applied),
     position: progress?.stream?.position ?? seen.position,
     tables: seen.tables,
+    notice: seen.notice ?? null,
   });
 }
 

@@ -133,8 +133,9 @@ async function checkColumns(
   const detail = await catalog.detail(config, at.database, at.schema, at.name, after);
   if (detail === null || detail.error === null) return columnErrors(detail, change);
   const plain = await catalog.detail(config, at.database, at.schema, at.name, before);
-  if (plain === null || plain.error !== null) return;
-  columnErrors(plain, change);
+  // What fails without the change as it does with it is not the change's fault.
+  if (plain === null || plain.error?.message === detail.error.message) return;
+  if (plain.error === null) columnErrors(plain, change);
   throw badFields(given.map((field) => ({ field, message: `${detail.error?.message} ${detail.error?.action}` })));
 }
 

@@ -31,6 +31,8 @@ export interface Look extends AsyncDisposable {
     from: readonly Position[],
     signal: AbortSignal,
   ): AsyncGenerator<ChangedRows, readonly RuleUse[], undefined>;
+  /** Throws when a table of which rows were read is no longer what it was before; absent: its rows were read as of one moment. */
+  settled?(tables: readonly Table[]): Promise<void>;
 }
 
 export type Looks = {
@@ -83,20 +85,29 @@ export function captureByLooks(request: CaptureRequest, looks: Looks, signal: Ab
     }
     const next = new Map<string, string>();
     let changes = 0;
+    const changed: Table[] = [];
     for (const { one, table } of live) {
       if (dropped.has(table)) continue;
+      const before = changes;
       const rows = look.changed(one.table, [from, ...one.skip], ending);
-      for (;;) {
-        const piece = await rows.next();
-        if (piece.done) {
-          if (piece.value.length > 0) rules.set(table, [...(rules.get(table) ?? []), ...piece.value]);
-          break;
+      try {
+        for (;;) {
+          const piece = await rows.next();
+          if (piece.done) {
+            if (piece.value.length > 0) rules.set(table, [...(rules.get(table) ?? []), ...piece.value]);
+            break;
+          }
+          const list = toEvents(table, one.table, piece.value, next);
+          changes += list.length;
+          if (list.length > 0) yield list;
         }
-        const list = toEvents(table, one.table, piece.value, next);
-        changes += list.length;
-        if (list.length > 0) yield list;
+      } finally {
+        // Left in the middle, its statement must not stay open.
+        await rows.return([]);
       }
+      if (changes > before) changed.push(one.table);
     }
+    if (changed.length > 0) await look.settled?.(changed);
     seen = next;
     if (changes > 0) yield [{ kind: 'commit', position: look.position, at: look.at }];
   }

@@ -1,5 +1,6 @@
+import type { ChangedRows } from './cursor-capture.ts';
 import { NEWLINE, TAB } from './load-text.ts';
-import type { Table } from './model.ts';
+import type { Batch, ChunkRead, Table } from './model.ts';
 
 /** A row of load text, and its key as in `RowChange.key`. */
 export type KeyedLine = { readonly line: Buffer; readonly key: string; readonly from: number; readonly to: number };
@@ -27,4 +28,31 @@ function keyOf(data: Buffer, from: number, end: number, places: readonly number[
     start = stop + 1;
   }
   return places.length === 1 ? (cells[last] as string) : places.map((place) => cells[place]).join('\t');
+}
+
+/** Batches cut at row ends, as bytes of their own. */
+export async function* wholeRows(
+  batches: AsyncGenerator<Batch, ChunkRead, undefined>,
+): AsyncGenerator<ChangedRows, ChunkRead['rules'], undefined> {
+  let begun: Buffer[] = [];
+  try {
+    for (;;) {
+      const next = await batches.next();
+      if (next.done) {
+        if (begun.length > 0) throw new RangeError('the rows do not end at a row');
+        return next.value.rules;
+      }
+      const data = Buffer.from(next.value.data);
+      next.value.release?.();
+      const end = data.lastIndexOf(NEWLINE) + 1;
+      if (end > 0) {
+        const rows = data.subarray(0, end);
+        yield { kind: 'update', data: begun.length === 0 ? rows : Buffer.concat([...begun, rows]) };
+        begun = [];
+      }
+      if (end < data.length) begun.push(data.subarray(end));
+    }
+  } finally {
+    await batches.return({ rows: 0, rules: [] });
+  }
 }

@@ -240,6 +240,8 @@ export type PipelineOverview = {
   readonly streamedAt?: number | null;
   /** The moment up to which the copy is known to hold everything, ms. */
   readonly completeAt?: number | null;
+  /** What deltas of this source can't see. */
+  readonly notice?: string;
 } & Pick<Sight, 'applied' | 'clockOffset' | 'log'>;
 /** Argument of `events`: those with `seq` greater than this. */
 export type EventsSince = { readonly since: number };

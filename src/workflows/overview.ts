@@ -1,5 +1,5 @@
 /** How a pipeline looks: to the API and in Temporal's Web UI. */
-import { sourceCode } from '../codes.ts';
+import { captureOf, sourceCode } from '../codes.ts';
 import { changes, heldDetails, label } from './labels.ts';
 import type { PipelineConfig, PipelineOverview, Run, Scheduler } from './messages.ts';
 import { streamRun, wakeAt } from './schedule.ts';
@@ -21,9 +21,13 @@ export function overview(state: PipelineState): PipelineOverview {
     tables: counts,
     streamedAt: state.streamedAt,
     completeAt: state.completeAt,
+    ...(captureOf(state.source.params) === 'timestamp' ? { notice: UNSEEN } : {}),
     ...state.sight,
   };
 }
+
+const UNSEEN =
+  'Changes are found by cursor columns: deleted rows, changed keys, and writes that leave these columns as they were are not seen. `validate` finds them.';
 
 export function configOf(state: PipelineState): PipelineConfig {
   const { name, zone, source, destination, licence, schedule, main } = state;
@@ -62,6 +66,7 @@ export function details(state: PipelineState): string {
     `* scheduler: ${state.scheduler.on ? 'on' : 'off'} (${state.scheduler.reason})${due}`,
     ...(state.sight.applied ? appliedDetails(state.sight.applied) : []),
     ...heldDetails({ ...state.sight, completeAt: state.completeAt, at: state.streamedAt }),
+    ...(view.notice ? [`* ${view.notice}`] : []),
     ...(state.position ? [`* position: ${state.position}${state.positionLost ? ', **lost**' : ''}`] : []),
     last ? `* last run: ${lastRun(last)}` : '* last run: none',
   ].join('\n');

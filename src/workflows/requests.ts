@@ -1,5 +1,5 @@
 /** What users ask of a pipeline, as pure functions: operations, their refusals and cancellation, actions on tables. */
-import { missingParams } from '../codes.ts';
+import { captureOf, missingParams } from '../codes.ts';
 import { targetOf } from './destinations.ts';
 import { label, nameOf } from './labels.ts';
 import type {
@@ -64,7 +64,8 @@ function refuse(state: PipelineState, operation: Operation): Refusal | null {
 
 /** Everything but a full extract builds on the main stream; a rollback may be the way back to a position that is not lost. */
 function needsMain(state: PipelineState, operation: Operation): Refusal | null {
-  if (!state.everFull) return { code: 'needs_full', text: `${label(operation)} needs a completed full extract first.` };
+  if (!state.everFull && captureOf(state.source.params) !== 'none')
+    return { code: 'needs_full', text: `${label(operation)} needs a completed full extract first.` };
   if (state.positionLost && operation !== 'rollback') {
     const text = 'The source’s log no longer reaches back to where the copy stands: run a full extract.';
     return { code: 'needs_full', text };

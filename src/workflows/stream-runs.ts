@@ -1,5 +1,6 @@
 /** How runs of the stream end, as pure functions of a pipeline's state. */
 
+import { captureOf } from '../codes.ts';
 import type { TableRef } from '../drivers/model.ts';
 import type { DeltaInput, DeltaResult, NoteStream } from './children.ts';
 import { nameOf } from './labels.ts';
@@ -43,7 +44,8 @@ export function endStream(
   };
   if (failed || run.scheduled) next = { ...next, nextDue: tickAfter(next, now) };
   const { inserted, updated, deleted } = ended.rows;
-  const details = `${inserted} inserts, ${updated} updates, ${deleted} deletes`;
+  const unseen = captureOf(input.source.params) === 'timestamp' ? ' (a cursor sees none: `validate` finds them)' : '';
+  const details = `${inserted} inserts, ${updated} updates, ${deleted} deletes${unseen}`;
   next = addEvent(next, now, {
     ...endEvent(ended, { ...result, failed: result.left }, details),
     run: run.id,

@@ -185,6 +185,7 @@ describe('runs, status and tables', () => {
       'changes',
       'position',
       'tables',
+      'notice',
     ]);
     const tables = (await api.send('GET', 'tables')).json().tables;
     expect(tables).toMatchObject([

@@ -313,6 +313,9 @@ function detail(tables: readonly string[], name: string, options: TableOptions):
   });
   if (!tables.includes(name)) return refused('No such table.');
   if (Object.values(options.types ?? {}).includes('NONSENSE')) return refused('NONSENSE is not a type.');
+  // A table of a source that is followed by cursors.
+  if (name === 'needs_cursor' && !options.cursor?.includes('name'))
+    return refused(options.cursor ? `The cursor column ${options.cursor} is none.` : 'The table needs a cursor.');
   const column = (one: string) => ({
     name: one,
     sourceType: 'int',

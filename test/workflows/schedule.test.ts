@@ -24,10 +24,10 @@ const params = { host: 'h', port: '1', uid: 'u', pwd: 'sealed' };
 const manual = { type: 'manual', duration: null, offset: '0d00h00m', weekFlags: null } as const;
 const periodic = { ...manual, type: 'periodic', duration: '0d00h05m00s' } as const;
 
-function configured(destination: Record<string, string> = {}): PipelineState {
+function configured(destination: Record<string, string> = {}, more: Record<string, string> = {}): PipelineState {
   const source = {
     side: 'source',
-    params: { ...params, type: 'rds.pgres' },
+    params: { ...params, type: 'rds.pgres', ...more },
     fingerprint: 's',
     revision: 0,
     unknown: [],
@@ -58,6 +58,7 @@ function result(more: Partial<FullResult>): FullResult {
     ...more,
   };
 }
+const byFulls = (more: Record<string, string>): PipelineState => select(configured({}, more), 'a', 't');
 const code = ([, answer]: [PipelineState, RequestAnswer]): string => (answer.accepted ? 'accepted' : answer.code);
 
 describe('requests', () => {
@@ -68,6 +69,9 @@ describe('requests', () => {
     ['delta before full', select(configured(), 'a', 't'), 'delta', 'needs_full'],
     ['syncnew before full', select(configured(), 'a', 't'), 'syncnew', 'needs_full'],
     ['syncstruct before full', select(configured(), 'a', 't'), 'syncstruct', 'needs_full'],
+    ['delta before full, full extracts only', byFulls({ capture: 'none' }), 'delta', 'full_only'],
+    ['delta before full of such a type', byFulls({ type: 'rds.msfull' }), 'delta', 'full_only'],
+    ['delta before full by cursors', byFulls({ type: 'rds.msfull', capture: 'cursor' }), 'delta', 'needs_full'],
     ['two tables on one name', select(select(configured({ db: 'x' }), 'a', 't'), 'b', 't'), 'full', 'name_conflict'],
     ['the same names in databases of their own', select(select(configured(), 'a', 't'), 'b', 't'), 'full', 'accepted'],
   ] as const)('%s: %s', (_, state, operation, expected) => {

@@ -146,6 +146,23 @@ async function readKey(session: Session, options: JdbcOptions, { schema, name }:
     .map((row) => row[3] ?? '');
 }
 
+/** Columns that an index begins with; undefined: the driver does not say. */
+export async function readIndexed(
+  session: Session,
+  options: JdbcOptions,
+  { schema, name }: TableRef,
+): Promise<string[] | undefined> {
+  const wanted = ['TABLE_CAT', 'TABLE_SCHEM', 'TABLE_NAME', 'COLUMN_NAME', 'ORDINAL_POSITION', 'FILTER_CONDITION'];
+  try {
+    const rows = await meta(session, options, 'indexes', [...placeOf(session, schema), name], wanted);
+    const first = own(session, rows, schema).filter((row) => row[2] === name && row[4] === '1' && !row[5]);
+    return first.map((row) => row[3] ?? '');
+  } catch (error) {
+    if (session.jvm.ended()) throw error;
+    return undefined;
+  }
+}
+
 /** Catalog and schema as DatabaseMetaData takes them. */
 function placeOf({ facts }: Session, schema: string): (string | null)[] {
   if (facts.level === 'none') return [null, null];

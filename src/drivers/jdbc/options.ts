@@ -1,3 +1,4 @@
+import { type CursorSettings, cursorSettings } from '../cursor.ts';
 import { Misconfigured } from '../errors.ts';
 import type { Params } from '../model.ts';
 
@@ -15,6 +16,9 @@ export type JdbcOptions = {
   readonly folder: string;
   readonly heapMb: number;
   readonly refuse: boolean;
+  /** Changes are found by cursor columns; otherwise not at all. */
+  readonly follows: boolean;
+  readonly cursor: CursorSettings;
 };
 
 /** In the folder in which the worker was started. */
@@ -32,6 +36,8 @@ export function jdbcOptions(params: Params): JdbcOptions {
   if (!Number.isInteger(heap) || heap < 64) throw malformed('jdbc_heap_mb', 'a number of megabytes, at least 64');
   const policy = params['on_unrepresentable'] || 'rule';
   if (policy !== 'rule' && policy !== 'error') throw malformed('on_unrepresentable', 'rule or error');
+  const capture = params['capture'] || 'log';
+  if (!['log', 'none', 'cursor'].includes(capture)) throw malformed('capture', 'none or cursor');
   return {
     driver,
     url: url + (params['jdbc_options'] ?? ''),
@@ -41,6 +47,8 @@ export function jdbcOptions(params: Params): JdbcOptions {
     folder: params['jdbc_drivers'] || FOLDER,
     heapMb: heap,
     refuse: policy === 'error',
+    follows: capture === 'cursor',
+    cursor: cursorSettings(params),
   };
 }
 

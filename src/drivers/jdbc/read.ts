@@ -5,7 +5,7 @@ import { isText, mappingsOf } from './describe.ts';
 import { failure } from './failure.ts';
 import type { Field } from './frames.ts';
 import type { Pool } from './pool.ts';
-import { decodeRange, rangeConditions } from './range.ts';
+import { type Condition, decodeRange, rangeConditions } from './range.ts';
 import type { Facts } from './session.ts';
 import { quoteName, quoteTable } from './sql.ts';
 import type { Mapping } from './types.ts';
@@ -16,7 +16,10 @@ const MOST_FETCHED = 10_000;
 /** MySQL's own driver streams with this only, row by row. */
 const STREAM = -2_147_483_648;
 
-/** Reads one chunk as load text, by one statement; its JVM ends with the loop unless the chunk was read to its end. */
+/**
+ * Reads one chunk as load text, by one statement; its JVM ends with the loop unless the chunk was read to its end. `only`: instead of `where` and
+ * a range, the condition that its rows meet.
+ */
 export async function* readChunk(
   pool: Pool,
   known: (table: Table) => CatalogTable | undefined,
@@ -24,6 +27,7 @@ export async function* readChunk(
   where: string | undefined,
   range: string,
   signal: AbortSignal,
+  only?: (facts: Facts, found: CatalogTable) => Condition,
 ): AsyncGenerator<Batch, ChunkRead, undefined> {
   signal.throwIfAborted();
   const session = await pool.take(signal);
@@ -32,7 +36,7 @@ export async function* readChunk(
   signal.addEventListener('abort', abort, { once: true });
   try {
     const found = known(table) ?? (await readTables(session, pool.options, [table.ref]))[0];
-    const request = readRequest(session.facts, pool.options.refuse, table, found, where, range, 0);
+    const request = readRequest(session.facts, pool.options.refuse, table, found, where, range, 0, only);
     const read = yield* session.jvm.read(request);
     whole = true;
     return { rows: read.rows, rules: [...read.rules, ...maskUses(table, read.rows)] };
@@ -59,15 +63,18 @@ export function readRequest(
   where: string | undefined,
   range: string,
   mostRows: number,
+  only?: (facts: Facts, found: CatalogTable) => Condition,
 ): Field[] {
   const name = `${table.ref.schema}.${table.ref.name}`;
   const mappings = found && mappingsOf(facts, found, table);
-  if (!mappings)
+  if (!found || !mappings)
     throw new StructureChanged(
       `The structure of ${name} changed: a column is gone.`,
       'The load starts over by itself.',
     );
-  const { sql, parameters } = chunkSelect(facts, table, mappings, where, range);
+  const chunk = chunkSelect(facts, table, mappings, where, range);
+  const those = only?.(facts, found);
+  const { sql, parameters } = those ? { ...those, sql: `${chunk.sql} where ${those.sql}` } : chunk;
   const open = mappings.some((mapping) => ['text', 'blob', 'json'].includes(mapping.type.kind));
   const first = fetchSize(facts, FIRST_FETCH[open ? 'open' : 'bounded']);
   const columns = table.columns.flatMap((column, index) => [

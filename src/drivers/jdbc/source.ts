@@ -1,7 +1,12 @@
+import type { CaptureRequest } from '../changes.ts';
+import { markReached } from '../cursor.ts';
+import { markNow, openCursor } from '../cursor-looks.ts';
 import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
 import type { Described, DescribeRequest, Params, Position, Table } from '../model.ts';
 import type { OpenSource, Source } from '../source.ts';
-import { type CatalogTable, listSchemas, listTables, ONLY_SCHEMA, readTables } from './catalog.ts';
+import { type CatalogTable, listSchemas, listTables, ONLY_SCHEMA, readIndexed, readTables } from './catalog.ts';
+import { clockOf } from './clock.ts';
+import { cursorSource, followedByCursor } from './cursor.ts';
 import { describeTable, mappingsOf } from './describe.ts';
 import { type JdbcOptions, jdbcOptions } from './options.ts';
 import { createPool } from './pool.ts';
@@ -12,7 +17,7 @@ import { ask, type Session } from './session.ts';
 import { splitTable } from './split.ts';
 
 /**
- * Any database with a JDBC driver, for full extracts: JDBC has no change log. Each session is a JVM of its own (java/FlowJdbc.java).
+ * Any database with a JDBC driver, for full extracts: JDBC has no change log. With `capture` = cursor changes are found by cursor columns. Each session is a JVM of its own (java/FlowJdbc.java).
  * Parameters: docs/sources/jdbc.md.
  */
 export const open: OpenSource = async (params: Params, signal: AbortSignal): Promise<Source> => {
@@ -24,6 +29,29 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
   const id = (table: Table): string => `${table.structure} ${table.ref.schema} ${table.ref.name}`;
   const none = '' as Position;
 
+  const describe = (requests: readonly DescribeRequest[], advising: boolean): Promise<Described[]> =>
+    pool.lend(async (session) => {
+      const catalog = await readTables(
+        session,
+        options,
+        requests.map((request) => request.ref),
+      );
+      const described: Described[] = [];
+      for (const [index, request] of requests.entries()) {
+        const found = catalog[index];
+        const one = await describeOne(session, options, request, found, advising);
+        if ('table' in one && found) known.set(id(one.table), found);
+        described.push(one);
+      }
+      return described;
+    });
+  const cursors = cursorSource(
+    pool,
+    (table) => known.get(id(table)),
+    facts,
+    (requests) => describe(requests, false),
+  );
+
   return {
     server: { product: facts.productName, version: facts.version },
     database: facts.level === 'schema' && facts.catalog !== '' ? facts.catalog : ONLY_SCHEMA,
@@ -32,27 +60,16 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
     schemas: () => pool.lend((session) => listSchemas(session, options)),
     tables: (schema) => pool.lend((session) => listTables(session, options, schema)),
 
-    describe: (requests) =>
-      pool.lend(async (session) => {
-        const catalog = await readTables(
-          session,
-          options,
-          requests.map((request) => request.ref),
-        );
-        const described: Described[] = [];
-        for (const [index, request] of requests.entries()) {
-          const found = catalog[index];
-          const one = await describeOne(session, options, request, found);
-          if ('table' in one && found) known.set(id(one.table), found);
-          described.push(one);
-        }
-        return described;
-      }),
+    describe: (requests) => describe(requests, true),
 
-    begin: async () => ({ position: none, slot: '', identity: facts.productName }),
+    begin: async () => ({
+      position: options.follows ? await markNow(cursors) : none,
+      slot: '',
+      identity: facts.productName,
+    }),
     end: async () => {},
     remove: async () => {},
-    written: async () => none,
+    written: async () => (options.follows ? markNow(cursors) : none),
 
     split: (table, where, chunkBytes) =>
       pool.lend(async (session) => {
@@ -62,26 +79,34 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
 
     read: (table, where, range, aborted) => readChunk(pool, (one) => known.get(id(one)), table, where, range, aborted),
 
-    // biome-ignore lint/correctness/useYield: there is nothing that would read rows by key.
-    async *reread() {
-      throw new Misconfigured(
-        'A JDBC source is copied by full extracts only: it has no change log.',
-        'Run a full extract, or use the source type of the database itself.',
-      );
-    },
+    reread: options.follows ? cursors.reread : refuseReread,
 
-    reached: () => true,
+    ...(options.follows && {
+      capture: (request: CaptureRequest, aborted: AbortSignal) => openCursor(cursors, request, aborted),
+      clock: () => pool.lend((session) => clockOf(session, options)),
+    }),
+
+    reached: (position, goal) => !options.follows || markReached(position, goal),
     logState: async () => ({ bytes: null, hoursLeft: null, lost: null }),
 
     [Symbol.asyncDispose]: pool.close,
   };
 };
 
+// biome-ignore lint/correctness/useYield: there is nothing that would read rows by key.
+async function* refuseReread(): ReturnType<Source['reread']> {
+  throw new Misconfigured(
+    'A JDBC source is copied by full extracts only: it has no change log.',
+    'Run a full extract, set `capture` to cursor, or use the source type of the database itself.',
+  );
+}
+
 async function describeOne(
   session: Session,
   options: JdbcOptions,
   { ref, options: chosen }: DescribeRequest,
   found: CatalogTable | undefined,
+  advising: boolean,
 ): Promise<Described> {
   try {
     if (!found)
@@ -89,7 +114,9 @@ async function describeOne(
         `There is no table ${ref.schema}.${ref.name} that ${options.user} may see.`,
         'Check the name (it is case-sensitive), or grant SELECT on it.',
       );
-    const table = describeTable(session.facts, found, chosen);
+    const own = describeTable(session.facts, found, chosen);
+    const indexed = options.follows && advising && chosen.cursor ? await readIndexed(session, options, ref) : undefined;
+    const table = options.follows ? followedByCursor(session.facts, options.cursor, own, found, chosen, indexed) : own;
     if (chosen.where !== undefined && chosen.where.trim() !== '')
       await checkCondition(session, options, found, table, chosen.where);
     return { ref, table };

@@ -3,7 +3,7 @@ import type { ChangedRows, Look } from '../cursor-capture.ts';
 import type { Column, RuleUse, Table } from '../model.ts';
 import { newsOf } from './news.ts';
 import type { Pool } from './pool.ts';
-import { readClocks } from './position.ts';
+import { type Clocks, readClocks } from './position.ts';
 import { chunkSelect, EVERYTHING } from './range.ts';
 import { isolation, maskUses, pieces } from './read.ts';
 import { createRowWriter } from './row-text.ts';
@@ -19,7 +19,7 @@ export async function cursorLook(pool: Pool, overlapMs: number, refuse: boolean,
     at: clocks.utc,
     news: (tables) => pool.lend((connection) => newsOf(connection, 'cursor', tables), signal),
     async *changed(table, positions, stop): AsyncGenerator<ChangedRows, readonly RuleUse[], undefined> {
-      const sql = chunkSelect(table, changedSince(table, latestMark(positions), overlapMs, clocks.zone), EVERYTHING);
+      const sql = chunkSelect(table, changedSince(table, latestMark(positions), clocks, overlapMs), EVERYTHING);
       const connection = await pool.take(stop);
       const writer = createRowWriter(
         `${table.ref.schema}.${table.ref.name}`,
@@ -50,7 +50,7 @@ export async function cursorLook(pool: Pool, overlapMs: number, refuse: boolean,
 }
 
 /** The condition for rows that were written since a mark, as far as their cursor columns tell. */
-function changedSince(table: Table, mark: Mark, overlapMs: number, zone: number): string {
+function changedSince(table: Table, mark: Mark, { utc, zone }: Clocks, overlapMs: number): string {
   const parts = (table.cursor ?? []).map((name) => {
     const column = table.columns.find((one) => one.name === name);
     const word = column?.sourceType.replace(/\(.*/, '') ?? '';
@@ -59,7 +59,7 @@ function changedSince(table: Table, mark: Mark, overlapMs: number, zone: number)
         .toString(16)
         .toUpperCase()
         .padStart(16, '0')}`;
-    return `${quoteName(name)} >= ${timeLiteral(word, column, timeFrom(mark, overlapMs, word === 'datetimeoffset' ? 0 : zone))}`;
+    return `${quoteName(name)} >= ${timeLiteral(word, column, timeFrom(mark, utc, overlapMs, word === 'datetimeoffset' ? 0 : zone))}`;
   });
   return parts.length === 0 ? '1 = 0' : parts.join(' OR ');
 }

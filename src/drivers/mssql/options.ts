@@ -38,7 +38,7 @@ export function mssqlOptions(params: Params): MssqlOptions {
   if (host === '') throw malformed('host', "the server's name or address, with \\instance for a named instance");
   const port = Number(params['port'] || '1433');
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw malformed('port', 'a number from 1 to 65535');
-  const capture = word(params, 'capture', ['log', 'none']);
+  const capture = word(params, 'capture', ['log', 'none', 'cursor']);
   return {
     host,
     // As Microsoft's clients do: a port that is not the default one needs no Browser.
@@ -49,7 +49,7 @@ export function mssqlOptions(params: Params): MssqlOptions {
     database: params['db'] ?? '',
     ssl: word(params, 'ssl_mode', ['prefer', 'disable', 'require', 'verify-ca', 'verify-full']),
     ca: pem(params, 'ssl_ca'),
-    capture: capture === 'none' ? 'none' : (MODES[params['type'] ?? ''] ?? 'none'),
+    capture: capture === 'log' ? (MODES[params['type'] ?? ''] ?? 'none') : capture,
     onUnrepresentable: word(params, 'on_unrepresentable', ['rule', 'error']),
     overlapMs: seconds(params, 'cursor_overlap', 600),
     waitMs: seconds(params, 'cdc_wait', 15),

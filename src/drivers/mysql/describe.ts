@@ -1,18 +1,24 @@
 import { createHash } from 'node:crypto';
 import { formatColumnType, parseColumnType, fit as typeFit } from '../column-types.ts';
+import type { CursorSettings } from '../cursor.ts';
 import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, Described, DescribeRequest, LeftOut, Table, TableOptions } from '../model.ts';
 import { cascadeOf } from './cascades.ts';
 import { type CatalogIndex, type CatalogTable, readTables } from './catalog.ts';
 import type { Connection } from './connection.ts';
+import { followedByCursor } from './cursor.ts';
 import { EVERYTHING } from './range.ts';
 import { chunkSelect } from './read.ts';
 import { type CatalogColumn, columnType } from './types.ts';
 
-/** Describes tables in a few statements for all of them; a missing or refused one is an `error` entry. */
+/**
+ * Describes tables in a few statements for all of them; a missing or refused one is an `error` entry. `byCursor`: they are followed by cursor
+ * columns, not by the log.
+ */
 export async function describeTables(
   connection: Connection,
   requests: readonly DescribeRequest[],
+  byCursor?: CursorSettings,
 ): Promise<Described[]> {
   const catalog = await readTables(
     connection,
@@ -27,7 +33,8 @@ export async function describeTables(
           `The table ${ref.schema}.${ref.name} does not exist, or the user may not see it.`,
           'Check the name, and grant the source user SELECT on it.',
         );
-      const table = describeTable(ref, found, options);
+      const own = describeTable(ref, found, options, byCursor === undefined);
+      const table = byCursor ? followedByCursor(own, found, options, byCursor) : own;
       if (options.where !== undefined && options.where.trim() !== '')
         await checkCondition(connection, table, options.where);
       described.push({ ref, table });
@@ -52,7 +59,7 @@ async function checkCondition(connection: Connection, table: Table, where: strin
   }
 }
 
-function describeTable(ref: DescribeRequest['ref'], found: CatalogTable, options: TableOptions): Table {
+function describeTable(ref: DescribeRequest['ref'], found: CatalogTable, options: TableOptions, byLog: boolean): Table {
   const where = `${ref.schema}.${ref.name}`;
   if (!['BASE TABLE', 'VIEW', 'SYSTEM VERSIONED'].includes(found.type))
     throw new UnsupportedValue(
@@ -83,7 +90,7 @@ function describeTable(ref: DescribeRequest['ref'], found: CatalogTable, options
     warnings.push('Some columns are hidden from the source user, who has no right on them: they are not copied.');
   if (found.type === 'SYSTEM VERSIONED')
     warnings.push(
-      'A system-versioned table: its current rows are copied, not their history, and deltas can not follow it.',
+      `A system-versioned table: its current rows are copied, not their history${byLog ? ', and deltas can not follow it' : ''}.`,
     );
   const key = chooseKey(where, found, own, options.key, warnings);
   const chosen = applyOptions(where, columns, key, options);

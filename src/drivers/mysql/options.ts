@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { type CursorSettings, cursorSettings } from '../cursor.ts';
 import { Misconfigured } from '../errors.ts';
 import type { Params } from '../model.ts';
 
@@ -15,8 +16,9 @@ export type MysqlOptions = {
   readonly ca: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
-  /** `none`: no change log is needed, and positions are ''. */
-  readonly capture: 'log' | 'none';
+  /** `none`: no change log is needed, and positions are ''. `cursor`: changes are found by columns that tell when a row was written. */
+  readonly capture: 'log' | 'none' | 'cursor';
+  readonly cursor: CursorSettings;
   readonly onUnrepresentable: 'rule' | 'error';
   /** What becomes of tables whose rows foreign keys change below the log. */
   readonly cascade: 'refuse' | 'reload';
@@ -38,7 +40,8 @@ export function mysqlOptions(params: Params): MysqlOptions {
     ca: pem(params, 'ssl_ca'),
     cert: pem(params, 'ssl_cert'),
     key: pem(params, 'ssl_key'),
-    capture: word(params, 'capture', ['log', 'none']),
+    capture: word(params, 'capture', ['log', 'none', 'cursor']),
+    cursor: cursorSettings(params),
     onUnrepresentable: word(params, 'on_unrepresentable', ['rule', 'error']),
     cascade: word(params, 'cascade', ['refuse', 'reload']),
   };

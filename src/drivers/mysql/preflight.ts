@@ -2,6 +2,7 @@ import { isPermanent } from '../errors.ts';
 import type { Finding, TableRef } from '../model.ts';
 import { readTables, sameName } from './catalog.ts';
 import { type Connection, tolerate } from './connection.ts';
+import { replicaLag } from './cursor.ts';
 import { errorNumber } from './errors.ts';
 import type { MysqlOptions } from './options.ts';
 import { logStatus } from './position.ts';
@@ -23,6 +24,7 @@ export async function preflight(
     if (isOn(settings.get('log_bin'))) findings.push(...(await logRights(connection, settings, tables)));
     findings.push(...(await cascades(connection, options, tables)));
   }
+  if (options.capture === 'cursor') findings.push(...(await replicaLag(connection)));
   findings.push(...(await tableRights(connection, tables)), ...(await engines(connection, tables)));
   return findings;
 }

@@ -1,9 +1,12 @@
 import type { CaptureRequest } from '../changes.ts';
+import { markReached } from '../cursor.ts';
+import { markNow, openCursor } from '../cursor-looks.ts';
 import { Misconfigured } from '../errors.ts';
 import type { Batch, ChunkRead, Params, Position, Table } from '../model.ts';
 import type { OpenSource, Source } from '../source.ts';
 import { openCapture } from './capture.ts';
 import { hasSchema, listSchemas, listTables, readTables } from './catalog.ts';
+import { clockOf, cursorSource } from './cursor.ts';
 import { describeTables } from './describe.ts';
 import { watchLocks } from './locks.ts';
 import { positionReached } from './log-place.ts';
@@ -21,6 +24,10 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
   const options = mysqlOptions(params);
   const pool = createPool(options);
   const facts = await pool.lend(async (connection) => connection.facts, signal);
+  const byCursor = options.capture === 'cursor' ? options.cursor : undefined;
+  const describe: Source['describe'] = async (requests) =>
+    requests.length === 0 ? [] : pool.lend((connection) => describeTables(connection, requests, byCursor));
+  const cursors = cursorSource(pool, options.onUnrepresentable === 'error', { describe, settings: options.cursor });
 
   return {
     server: { product: facts.product, version: facts.version },
@@ -40,13 +47,13 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
         }));
       }),
 
-    describe: async (requests) =>
-      requests.length === 0 ? [] : pool.lend((connection) => describeTables(connection, requests)),
+    describe,
 
     async begin(_pipeline, _name, tables, waiting, signal) {
       return pool.lend(async (connection) => {
         const who = await identity(connection);
         if (options.capture === 'none') return { position: '' as Position, slot: '', identity: who };
+        if (byCursor) return { position: await markNow(cursors), slot: '', identity: who };
         const watch = watchLocks(pool, connection, waiting);
         try {
           return { position: encodePosition(await settledStart(connection, tables, waiting)), slot: '', identity: who };
@@ -63,7 +70,9 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
     written: async () =>
       options.capture === 'none'
         ? ('' as Position)
-        : pool.lend(async (connection) => encodePosition(await writtenEnd(connection))),
+        : byCursor
+          ? markNow(cursors)
+          : pool.lend(async (connection) => encodePosition(await writtenEnd(connection))),
 
     split: (table, _where, chunkBytes) =>
       pool.lend(async (connection) => {
@@ -91,14 +100,15 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
         openCapture(pool, request, options.onUnrepresentable === 'error', signal),
     }),
 
-    reached: (position, goal) => positionReached(decodePosition(position), decodePosition(goal)),
-    clock: () =>
-      pool.lend(async (connection) => {
-        // As text: the session's time zone must not matter, nor an hour that comes twice.
-        const [row] = await connection.query('select utc_timestamp(3)');
-        return Date.parse(`${String(row?.[0]).replace(' ', 'T')}Z`);
-      }),
-    logState: (_slot, position) => logState(pool, position),
+    ...(byCursor && {
+      capture: (request: CaptureRequest, signal: AbortSignal) => openCursor(cursors, request, signal),
+    }),
+
+    reached: (position, goal) =>
+      byCursor ? markReached(position, goal) : positionReached(decodePosition(position), decodePosition(goal)),
+    clock: () => pool.lend(clockOf),
+    logState: async (_slot, position) =>
+      byCursor ? { bytes: null, hoursLeft: null, lost: null } : logState(pool, position),
 
     [Symbol.asyncDispose]: pool.close,
   };

@@ -1,6 +1,6 @@
-import type { FollowedTable } from '../changes.ts';
 import { encodeMark, latestMark, type Mark, timeFrom } from '../cursor.ts';
-import type { ChangedRows, Look, News } from '../cursor-capture.ts';
+import type { ChangedRows, Look } from '../cursor-capture.ts';
+import { newsOf } from '../cursor-looks.ts';
 import type { Position, RuleUse, Table } from '../model.ts';
 import { describeTables } from './describe.ts';
 import type { Pool } from './pool.ts';
@@ -25,11 +25,15 @@ export async function cursorLook(pool: Pool, overlapMs: number, refuse: boolean,
   return {
     position: encodeMark({ t: at }),
     at,
-    news: (tables) => pool.lend((session) => newsOf(session, tables), signal),
+    news: (tables) =>
+      pool.lend(
+        (session) => newsOf({ describe: (requests) => describeTables(session, requests, 'cursor') }, tables),
+        signal,
+      ),
     async *changed(table, positions, stop): AsyncGenerator<ChangedRows, readonly RuleUse[], undefined> {
       const text = createRowText(table, refuse);
       const tally = { rows: 0 };
-      const since = changedSince(table, latestMark(positions), overlapMs, zoneMs / 60_000);
+      const since = changedSince(table, latestMark(positions), at, overlapMs, zoneMs / 60_000);
       for await (const { data } of readRows(pool, table, text, chunkSelect(table, since, {}), [], tally, stop))
         yield { kind: 'update', data };
       return [...text.takeUses(), ...maskUses(table, tally.rows)];
@@ -38,27 +42,12 @@ export async function cursorLook(pool: Pool, overlapMs: number, refuse: boolean,
   };
 }
 
-/** Tables that are no longer what is followed. Columns that came may have been filled without a new time: the table is loaded again. */
-async function newsOf(session: Session, tables: readonly FollowedTable[]): Promise<(News | null)[]> {
-  const described = await describeTables(
-    session,
-    tables.map(({ table, options }) => ({ ref: table.ref, options: options ?? {} })),
-    'cursor',
-  );
-  return described.map((one, i): News | null => {
-    if ('error' in one) return { now: null, reason: one.error.message };
-    return one.table.structure === tables[i]?.table.structure
-      ? null
-      : { now: null, reason: 'The structure of the table changed.' };
-  });
-}
-
 /** The condition for rows that were written since a mark, as far as their cursor columns tell. */
-function changedSince(table: Table, mark: Mark, overlapMs: number, zoneMinutes: number): string {
+function changedSince(table: Table, mark: Mark, now: number, overlapMs: number, zoneMinutes: number): string {
   const parts = (table.cursor ?? []).map((name) => {
     const type = table.columns.find((one) => one.name === name)?.sourceType ?? '';
     const zoned = /TIME ZONE$/.test(type);
-    const from = new Date(Math.floor(timeFrom(mark, overlapMs, zoned ? 0 : zoneMinutes) / 1000) * 1000);
+    const from = new Date(Math.floor(timeFrom(mark, now, overlapMs, zoned ? 0 : zoneMinutes) / 1000) * 1000);
     const text = from.toISOString().slice(0, 19).replace('T', ' ');
     if (zoned) return `${quoteName(name)} >= to_timestamp_tz('${text} +00:00', 'YYYY-MM-DD HH24:MI:SS TZH:TZM')`;
     const call = type === 'DATE' ? 'to_date' : 'to_timestamp';

@@ -60,9 +60,9 @@ const MODES: Readonly<Record<string, MiningMode>> = {
 /** Throws `Misconfigured` for a missing or malformed parameter. */
 export function oracleOptions(params: Params): OracleOptions {
   const mode = MODES[params['type'] ?? ''];
-  const wanted = word(params, 'capture', ['log', 'none']);
-  const capture =
-    mode !== undefined ? wanted : params['type'] === 'rds.oraclets' && wanted === 'log' ? 'cursor' : 'none';
+  const wanted = word(params, 'capture', ['log', 'none', 'cursor']);
+  const ofCode = mode !== undefined ? 'log' : params['type'] === 'rds.oraclets' ? 'cursor' : 'none';
+  const capture = wanted === 'log' ? ofCode : wanted;
   const overlap = Number(given(params, 'cursor_overlap') ?? '600');
   if (!Number.isInteger(overlap) || overlap < 0) throw malformed('cursor_overlap', 'seconds');
   const address = addressOf(params, '');

@@ -1,3 +1,4 @@
+import { PositionLost } from '../errors.ts';
 import type { Position } from '../model.ts';
 
 /**
@@ -8,7 +9,7 @@ export type Lsn = bigint;
 
 export function parseLsn(text: string): Lsn {
   const match = /^([0-9A-F]{1,8})\/([0-9A-F]{1,8})(?:@\d+)?$/i.exec(text);
-  if (!match) throw new Error(`"${text}" is no position of a PostgreSQL log`);
+  if (!match) throw new PositionLost(`"${text}" is no position of a PostgreSQL log.`, 'Run a full extract.');
   return (BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`);
 }
 

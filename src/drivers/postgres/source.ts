@@ -1,4 +1,6 @@
 import type { CaptureRequest } from '../changes.ts';
+import { type CursorSettings, cursorSettings, markReached } from '../cursor.ts';
+import { markNow, openCursor } from '../cursor-looks.ts';
 import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
 import type { Described, DescribeRequest, Params, Table, TableError, TableRef } from '../model.ts';
 import type { OpenSource, Source } from '../source.ts';
@@ -6,6 +8,7 @@ import { openCapture } from './capture.ts';
 import { listSchemas, listTables, type Relation, readRelations } from './catalog.ts';
 import { close, connect, type Server, type Session, withSession } from './connection.ts';
 import { copySlot } from './copied-slot.ts';
+import { cursorSource, followedByCursor, indexedColumns } from './cursor.ts';
 import { explained, failure } from './failure.ts';
 import { type LogPace, logState } from './log-state.ts';
 import { parseLsn } from './lsn.ts';
@@ -21,7 +24,9 @@ import { describeTable, openKeys } from './table.ts';
 
 /** Opens a PostgreSQL source (10 and later). Options: docs/sources/postgres.md. */
 export const open: OpenSource = async (params, signal) => {
-  const { capture, refuse } = optionsOf(params);
+  const { mode, settings, refuse } = optionsOf(params);
+  const capture = mode === 'log';
+  const byCursor = mode === 'cursor' ? settings : undefined;
   const server = await connect(params, signal);
   const about = { server: `${params['host']}:${params['port'] ?? '5432'}`, user: server.user };
   const inSession = <T>(work: (session: Session) => Promise<T>): Promise<T> =>
@@ -40,6 +45,29 @@ export const open: OpenSource = async (params, signal) => {
     return found;
   };
 
+  /** `measuring`: of keys without a length of their own, the longest value is looked for. */
+  const describe = async (requests: readonly DescribeRequest[], measuring: boolean): Promise<Described[]> => {
+    const relations = await relationsOf(requests.map((request) => request.ref));
+    const described = await inSession((session) =>
+      describeAll(session, server, requests, relations, byCursor, measuring),
+    );
+    for (const [index, one] of described.entries())
+      if ('table' in one) {
+        const { structure, storage, ref } = one.table;
+        known.set(`${structure} ${storage} ${quoteTable(ref)}`, relations[index] as Relation);
+      }
+    return described;
+  };
+  const cursors = cursorSource({
+    server,
+    refuse,
+    inSession,
+    relationOf,
+    // Whether a table is still what it was does not hang on that.
+    describe: (requests) => describe(requests, false),
+    settings,
+  });
+
   const source: Source = {
     server: { product: 'PostgreSQL', version: server.versionText },
     database: server.database,
@@ -53,21 +81,12 @@ export const open: OpenSource = async (params, signal) => {
 
     tables: (schema) => inSession((session) => listTables(session, schema)),
 
-    async describe(requests) {
-      const relations = await relationsOf(requests.map((request) => request.ref));
-      const described = await inSession((session) => describeAll(session, server, requests, relations));
-      for (const [index, one] of described.entries())
-        if ('table' in one) {
-          const { structure, storage, ref } = one.table;
-          known.set(`${structure} ${storage} ${quoteTable(ref)}`, relations[index] as Relation);
-        }
-      return described;
-    },
+    describe: (requests) => describe(requests, true),
 
     async begin(pipeline, name, tables, waiting, aborted) {
       if (!capture)
         return inSession(async (session) => ({
-          position: await writtenEnd(session),
+          position: byCursor ? await markNow(cursors) : await writtenEnd(session),
           slot: '',
           identity: await identityOf(session),
         }));
@@ -83,7 +102,7 @@ export const open: OpenSource = async (params, signal) => {
         await unpublish(session, pipeline);
       }),
 
-    written: () => inSession(writtenEnd),
+    written: () => (byCursor ? markNow(cursors) : inSession(writtenEnd)),
 
     async split(table, _where, chunkBytes) {
       const relation = await relationOf(table);
@@ -108,7 +127,11 @@ export const open: OpenSource = async (params, signal) => {
         }
       : {}),
 
-    reached: (position, goal) => parseLsn(position) >= parseLsn(goal),
+    ...(byCursor
+      ? { capture: (request: CaptureRequest, aborted: AbortSignal) => openCursor(cursors, request, aborted) }
+      : {}),
+
+    reached: (position, goal) => (byCursor ? markReached(position, goal) : parseLsn(position) >= parseLsn(goal)),
 
     clock: () =>
       inSession(async (session) => {
@@ -117,22 +140,31 @@ export const open: OpenSource = async (params, signal) => {
         );
         return rows[0]?.ms ?? Number.NaN;
       }),
-    logState: (slot, position) => inSession((session) => logState(session, server, slot, position, pace)),
+    logState: (slot, position) =>
+      byCursor
+        ? Promise.resolve({ bytes: null, hoursLeft: null, lost: null })
+        : inSession((session) => logState(session, server, slot, position, pace)),
 
     [Symbol.asyncDispose]: () => close(server),
   };
   return source;
 };
 
-function optionsOf(params: Params): { capture: boolean; refuse: boolean } {
-  const word = (name: string, words: readonly string[]): string => {
-    const value = params[name] || (words[0] as string);
-    if (!words.includes(value))
+function optionsOf(params: Params): {
+  readonly mode: 'log' | 'none' | 'cursor';
+  readonly settings: CursorSettings;
+  readonly refuse: boolean;
+} {
+  const word = <W extends string>(name: string, words: readonly [W, ...W[]]): W => {
+    const value = params[name] || words[0];
+    const known = words.find((one) => one === value);
+    if (known === undefined)
       throw new Misconfigured(`${name} "${value}" is unknown.`, `Use one of ${words.join(', ')}.`);
-    return value;
+    return known;
   };
   return {
-    capture: word('capture', ['log', 'none']) === 'log',
+    mode: word('capture', ['log', 'none', 'cursor']),
+    settings: cursorSettings(params),
     refuse: word('on_unrepresentable', ['rule', 'error']) === 'error',
   };
 }
@@ -142,7 +174,10 @@ async function describeAll(
   server: Server,
   requests: readonly DescribeRequest[],
   relations: readonly (Relation | undefined)[],
+  byCursor: CursorSettings | undefined,
+  measuring: boolean,
 ): Promise<Described[]> {
+  const indexed = byCursor ? await indexedColumns(session, relations) : new Set<string>();
   const toMeasure = requests.map((request, index) => {
     const relation = relations[index];
     try {
@@ -152,7 +187,7 @@ async function describeAll(
       return undefined;
     }
   });
-  const measurable = toMeasure.filter((one) => one !== undefined).filter((one) => one.keys.length > 0);
+  const measurable = toMeasure.filter((one) => one !== undefined).filter((one) => measuring && one.keys.length > 0);
   const measured = await measure(session, measurable);
   const results: Described[] = [];
   for (const [index, { ref, options }] of requests.entries()) {
@@ -164,7 +199,8 @@ async function describeAll(
           'Check the name; it is case-sensitive.',
         );
       const place = measurable.indexOf(toMeasure[index] as (typeof measurable)[number]);
-      const table = describeTable(relation, options, server, measured[place] ?? new Map());
+      const found = describeTable(relation, options, server, measured[place] ?? new Map());
+      const table = byCursor ? followedByCursor(found, relation, options, server, indexed, byCursor) : found;
       if (options.where) await checkWhere(session, server, relation, options.where);
       results.push({ ref, table });
     } catch (error) {

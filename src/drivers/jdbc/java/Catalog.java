@@ -32,6 +32,9 @@ final class Catalog {
         return meta.getColumns(catalog, schema, table, "%");
       case "keys":
         return meta.getPrimaryKeys(catalog, schema, table);
+      case "indexes":
+        // Approximate: exact figures would make some databases count first.
+        return meta.getIndexInfo(catalog, schema, table, false, true);
       default:
         throw new IllegalArgumentException(what);
     }

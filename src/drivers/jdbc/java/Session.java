@@ -5,7 +5,9 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.sql.Timestamp;
 import java.math.BigDecimal;
+import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Properties;
@@ -92,6 +94,18 @@ final class Session {
         return;
       case "d":
         statement.setBigDecimal(at, new BigDecimal(text));
+        return;
+      case "S":
+        // The process runs in UTC, so that these are the time that the text shows.
+        statement.setTimestamp(at, Timestamp.valueOf(text));
+        return;
+      case "Z":
+        Timestamp moment = Timestamp.valueOf(text);
+        try {
+          statement.setObject(at, moment.toLocalDateTime().atOffset(ZoneOffset.UTC));
+        } catch (SQLException | AbstractMethodError | UnsupportedOperationException unknown) {
+          statement.setTimestamp(at, moment);
+        }
         return;
       default:
         statement.setString(at, text);
