@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type JdbcDriver, jdbcDrivers } from '../scripts/servers/jdbc.ts';
 import { runCommand } from '../scripts/servers/process.ts';
-import { TOOLS } from '../src/drivers/jdbc/runtime.ts';
+import { javaTools } from '../src/drivers/jdbc/runtime.ts';
 import type { JdbcResult, JdbcTask } from './jdbc-run.ts';
 import type { Bench } from './load.ts';
 import { makeMysqlOrders, makePostgresOrders, openMysql, openPostgres, orders, sourceDatabase } from './orders.ts';
@@ -69,7 +69,7 @@ async function ownRun(task: JdbcTask): Promise<JdbcResult> {
 async function plainRun(jars: string, args: readonly string[]): Promise<JdbcResult> {
   const program = join(import.meta.dirname, 'PlainRows.java');
   const options = ['-Xmx512m', '-XX:+UseSerialGC', '-cp', jars, program, ...args];
-  const [rows = 0, wall = 0, cpu = 0] = (await runCommand(TOOLS.java, options)).stdout.split(' ').map(Number);
+  const [rows = 0, wall = 0, cpu = 0] = (await runCommand(javaTools().java, options)).stdout.split(' ').map(Number);
   return { rows, wall, cpu };
 }
 

@@ -12,6 +12,7 @@ const drivers = {
   sqlite: ['org.xerial:sqlite-jdbc:3.49.1.0', 'org.slf4j:slf4j-api:2.0.17'],
   postgres: ['org.postgresql:postgresql:42.7.5'],
   mariadb: ['org.mariadb.jdbc:mariadb-java-client:3.5.3'],
+  mysql: ['com.mysql:mysql-connector-j:9.3.0'],
 } as const;
 
 export type JdbcDriver = keyof typeof drivers;
@@ -22,7 +23,7 @@ export async function jdbcDrivers(): Promise<Record<JdbcDriver, string>> {
     await runCommand(program, ['-version']).catch(() => {
       throw new Error(`there is no ${program} on this machine`);
     });
-  const folder = await cachedFolder('jdbc-drivers-1', async (draft) => {
+  const folder = await cachedFolder('jdbc-drivers-2', async (draft) => {
     for (const [name, artefacts] of Object.entries(drivers)) {
       await mkdir(join(draft, name));
       for (const artefact of artefacts) {

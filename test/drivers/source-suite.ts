@@ -44,8 +44,8 @@ export const hostileTexts: readonly string[] = [
 export function testSource(
   name: string,
   start: () => Promise<SourcePlace>,
-  /** `captures` false: there is no change log, so that positions are '' and nothing tells commit times. */
-  { captures = true }: { captures?: boolean } = {},
+  /** `captures` false: there is no change log, so that positions are '' and nothing tells commit times. `scale`: of the rows. */
+  { captures = true, scale = 1 }: { captures?: boolean; scale?: number } = {},
 ): void {
   describe(`a source on ${name}`, () => {
     let place: SourcePlace;
@@ -163,11 +163,11 @@ export function testSource(
       ])('ranges hold every row exactly once: %s', async (kind, ddl, values) => {
         const table = `ranged_${kind.replace(' ', '_')}`;
         await place.sql(ddl.replace('%t', table));
-        for (let from = 0; from < 6000; from += 1000)
+        for (let from = 0; from < 6000 * scale; from += 1000)
           await place.sql(
             `insert into ${table} values ${Array.from({ length: 1000 }, (_, i) => `(${values(from + i)})`).join(', ')}`,
           );
-        const read = await readAll(source, await described(table), { chunkBytes: 40_000 });
+        const read = await readAll(source, await described(table), { chunkBytes: 40_000 * scale });
         const expected = await place.sql(`select a, b, c from ${table}`);
         expect(sorted(read)).toEqual(sorted(expected));
       });
@@ -175,12 +175,12 @@ export function testSource(
       test('concurrent updates and inserts lose no key that was there all the time', async () => {
         await place.sql(`create table busy (id int primary key, pad ${place.longText})`);
         const pad = 'x'.repeat(200);
-        for (let from = 0; from < 4000; from += 1000)
+        for (let from = 0; from < 4000 * scale; from += 1000)
           await place.sql(
             `insert into busy values ${Array.from({ length: 1000 }, (_, i) => `(${from + i}, '${pad}')`).join(', ')}`,
           );
         const table = await described('busy');
-        const split = await source.split(table, undefined, 100_000);
+        const split = await source.split(table, undefined, 100_000 * scale);
         expect(split.ranges.length).toBeGreaterThan(3);
         const seen = new Set<number>();
         for (const [index, range] of split.ranges.entries()) {
@@ -190,7 +190,7 @@ export function testSource(
           if (!split.replace) for (const id of ids) expect(seen.has(id)).toBe(false);
           for (const id of ids) seen.add(id);
         }
-        for (let id = 0; id < 4000; id++) expect(seen.has(id)).toBe(true);
+        for (let id = 0; id < 4000 * scale; id++) expect(seen.has(id)).toBe(true);
       });
 
       test('where selects, in every range, even with a comment at its end', async () => {
@@ -239,7 +239,7 @@ export function testSource(
       async function bigTable(): Promise<Table> {
         await place.sql(`create table if not exists big (id int primary key, pad ${place.longText})`);
         if ((await place.sql('select 1 from big where id = 1')).length === 0)
-          for (let from = 0; from < 40_000; from += 1000)
+          for (let from = 0; from < 40_000 * scale; from += 1000)
             await place.sql(
               `insert into big values ${Array.from({ length: 1000 }, (_, i) => `(${from + i}, '${'y'.repeat(500)}')`).join(', ')}`,
             );
@@ -290,7 +290,7 @@ export function testSource(
           largest = Math.max(largest, next.value.data.length);
           await delay(5);
         }
-        expect(rows).toBe(40_000);
+        expect(rows).toBe(40_000 * scale);
         expect(largest).toBeLessThan(4_000_000);
       });
     });

@@ -99,6 +99,11 @@ function patternOf(name: string): string {
   return /[\\[\]]/.test(name) ? '%' : name;
 }
 
+/** MySQL's databases are no patterns. */
+function schemaPattern({ facts }: Session, schema: string): string {
+  return facts.level === 'schema' ? patternOf(schema) : schema;
+}
+
 async function readNames(
   session: Session,
   options: JdbcOptions,
@@ -106,7 +111,13 @@ async function readNames(
   pattern: string,
 ): Promise<{ name: string; type: string }[]> {
   const wanted = ['TABLE_CAT', 'TABLE_SCHEM', 'TABLE_NAME', 'TABLE_TYPE'];
-  const rows = await meta(session, options, 'tables', [...placeOf(session, schema), pattern], wanted);
+  const rows = await meta(
+    session,
+    options,
+    'tables',
+    [...placeOf(session, schemaPattern(session, schema)), pattern],
+    wanted,
+  );
   return own(session, rows, schema).map(([, , name, type]) => ({ name: name ?? '', type: type ?? '' }));
 }
 
@@ -120,7 +131,13 @@ async function readColumns(
     ...['TABLE_CAT', 'TABLE_SCHEM', 'TABLE_NAME', 'COLUMN_NAME', 'DATA_TYPE', 'TYPE_NAME', 'COLUMN_SIZE'],
     ...['DECIMAL_DIGITS', 'NULLABLE', 'ORDINAL_POSITION'],
   ];
-  const rows = await meta(session, options, 'columns', [...placeOf(session, schema), pattern], wanted);
+  const rows = await meta(
+    session,
+    options,
+    'columns',
+    [...placeOf(session, schemaPattern(session, schema)), pattern],
+    wanted,
+  );
   return own(session, rows, schema)
     .map((row) => ({ row, position: Number(row[9]) }))
     .sort((a, b) => a.position - b.position)
@@ -163,7 +180,7 @@ export async function readIndexed(
   }
 }
 
-/** Catalog and schema as DatabaseMetaData takes them. */
+/** Catalog and schema as DatabaseMetaData takes them: the schema as a pattern, but for keys. */
 function placeOf({ facts }: Session, schema: string): (string | null)[] {
   if (facts.level === 'none') return [null, null];
   return facts.level === 'catalog' ? [schema, null] : [facts.catalog || null, schema];

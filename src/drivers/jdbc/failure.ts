@@ -34,12 +34,16 @@ const RIGHTS =
   /permission|privilege|not authorized|access denied|command denied|lacks|not enough rights|insufficient|does not have/i;
 const MISSING = /^(42P01|42703|42704|3F000|42S02|42S22|42X05|42X04|42Y07|42102|42122)$/;
 
+const LONGEST = 1_500;
+
 /** Turns what the JVM raised into a class of `errors.ts`, or into a plain (transient) error; other errors stay as they are. */
 export function failure(error: unknown, options: JdbcOptions, about: About): Error {
   if (!(error instanceof JvmError))
     return isPermanent(error) || error instanceof Error ? error : new Error(String(error));
   const { raised } = error;
-  const text = withoutSecrets(raised.text, options).replace(/[.\s]+$/, '');
+  const text = withoutSecrets(raised.text, options)
+    .slice(0, LONGEST)
+    .replace(/[.\s]+$/, '');
   if (about.doing === 'opening') return opening(raised, text, options);
   const of = about.table === undefined ? '' : ` of table ${about.table}`;
   if (raised.kind === 'value' || raised.kind === 'keyvalue')
@@ -125,13 +129,30 @@ function wrong(message: string, action: string): Misconfigured {
   return new Misconfigured(`${message} ${action}`, action);
 }
 
-const KEYED = /[\w.-]*(?:pass|pwd|secret|token|credential|key)[\w.-]*=([^&;,\s]+)/gi;
-const IN_ADDRESS = [/\/\/[^/@:\s]*:([^/@\s]+)@/g, /:thin:[^/@\s]+\/([^@\s]+)@/g];
+const KEYED = /[\w.-]*(?:pass|pwd|secret|token|credential|key|sig)[\w.-]*=(\{[^}]*\}|[^&;,\s]+)/gi;
+const IN_ADDRESS = [/\/\/[^/@:\s]*:([^/@\s]+)@/g, /\/\/[^/@:\s]*:(\S+)@/g, /:thin:[^/@\s]+\/([^@\s]+)@/g];
+/** A shorter one is part of too many words to be taken out of them. */
+const SHORTEST = 3;
 
-/** A message with passwords, and the URL that may hold some, taken out. */
+/** A message with passwords, and the URL that may hold some, taken out. To be cut only afterwards: half a secret is not found. */
 export function withoutSecrets(text: string, { url, password }: Pick<JdbcOptions, 'url' | 'password'>): string {
   const found = [KEYED, ...IN_ADDRESS].flatMap((pattern) => [...url.matchAll(pattern)].map((match) => match[1] ?? ''));
+  const secrets = new Set([password, ...found].flatMap(spellings).filter((one) => one.length >= SHORTEST));
   let clean = text.replaceAll(url, '<url>');
-  for (const secret of [password, ...found]) if (secret.length > 2) clean = clean.replaceAll(secret, '***');
+  for (const secret of [...secrets].sort((a, b) => b.length - a.length)) clean = clean.replaceAll(secret, '***');
   return clean;
+}
+
+/** How drivers may print a part of a URL: as it stands, decoded, out of its braces, or in front of a bracket that closes a list. */
+function spellings(secret: string): string[] {
+  const inner = /^\{(.*)\}$/.exec(secret)?.[1] ?? secret;
+  return [secret, inner, decoded(inner), secret.split(')')[0] ?? '', encodeURIComponent(inner)];
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '));
+  } catch {
+    return text;
+  }
 }

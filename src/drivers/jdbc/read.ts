@@ -10,8 +10,10 @@ import type { Facts } from './session.ts';
 import { quoteName, quoteTable } from './sql.ts';
 import type { Mapping } from './types.ts';
 
-/** Rows that a fetch begins with where a row may be of any size, and otherwise; it grows with rows that are small (java/Reading.java). */
+/** Rows that a fetch begins with where a row may be of any size, and at most otherwise; it grows with rows that are small (java/Reading.java). */
 const FIRST_FETCH = { open: 4, bounded: 500 } as const;
+/** What a first fetch may take where all declared lengths are used. */
+const FIRST_BYTES = 16 * 1024 * 1024;
 const MOST_FETCHED = 10_000;
 /** MySQL's own driver streams with this only, row by row. */
 const STREAM = -2_147_483_648;
@@ -75,8 +77,7 @@ export function readRequest(
   const chunk = chunkSelect(facts, table, mappings, where, range);
   const those = only?.(facts, found);
   const { sql, parameters } = those ? { ...those, sql: `${chunk.sql} where ${those.sql}` } : chunk;
-  const open = mappings.some((mapping) => ['text', 'blob', 'json'].includes(mapping.type.kind));
-  const first = fetchSize(facts, FIRST_FETCH[open ? 'open' : 'bounded']);
+  const first = fetchSize(facts, firstFetch(mappings));
   const columns = table.columns.flatMap((column, index) => [
     column.masked ? 'm' : (mappings[index] as Mapping).encoding,
     column.name,
@@ -85,10 +86,21 @@ export function readRequest(
   return [sql, parameters, first, MOST_FETCHED, mostRows, refuse ? 1 : 0, name, columns];
 }
 
+/** Rows of a first fetch, which is made before anything is known of their real size. */
+function firstFetch(mappings: readonly Mapping[]): number {
+  let width = 0;
+  for (const { type } of mappings) {
+    if (type.kind === 'text' || type.kind === 'blob' || type.kind === 'json') return FIRST_FETCH.open;
+    // Java's texts take up to two bytes a character.
+    width += type.kind === 'varchar' || type.kind === 'char' || type.kind === 'binary' ? 2 * type.length : 16;
+  }
+  return Math.max(FIRST_FETCH.open, Math.min(FIRST_FETCH.bounded, Math.floor(FIRST_BYTES / width)));
+}
+
 /** What java/Cell.java must know of the destination's column. */
-function flagsOf({ product }: Facts, table: Table, { name, type }: Column): string {
+function flagsOf({ product, driverName }: Facts, table: Table, { name, type }: Column): string {
   const scale = type.kind === 'decimal' ? type.scale : type.kind === 'int' ? 0 : undefined;
-  return `${table.key.includes(name) ? 'k' : ''}${isText(type) ? 't' : ''}${product === 'sqlite' ? 'r' : ''}${scale === undefined ? '' : `s${scale}`}`;
+  return `${table.key.includes(name) ? 'k' : ''}${isText(type) ? 't' : ''}${product === 'sqlite' ? 'r' : ''}${/^PostgreSQL JDBC/.test(driverName) ? 'p' : ''}${scale === undefined ? '' : `s${scale}`}`;
 }
 
 /** Rows that are fetched at once, as the driver has to be told. */

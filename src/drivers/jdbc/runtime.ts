@@ -1,13 +1,11 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { rmSync } from 'node:fs';
-
-import { mkdtemp, readdir, readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { delimiter, join, resolve } from 'node:path';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { Misconfigured } from '../errors.ts';
 import type { JdbcOptions } from './options.ts';
+import { scratch } from './scratch.ts';
 
 const run = promisify(execFile);
 
@@ -16,12 +14,17 @@ const SOURCES = join(import.meta.dirname, 'java');
 const PREBUILT = join(import.meta.dirname, 'classes');
 const MAIN = 'FlowJdbc';
 
-/** Programs found on the PATH of the worker. */
+/** Programs of Java. */
 export type Tools = { readonly java: string; readonly javac: string };
-export const TOOLS: Tools = { java: 'java', javac: 'javac' };
 
-/** Arguments for a JVM that serves one connection. Throws `Misconfigured` with what to install or copy. No secret is among them. */
-export async function javaArguments(options: JdbcOptions, tools: Tools = TOOLS): Promise<string[]> {
+/** Those of JAVA_HOME where it is set, else those on the PATH of the worker. */
+export function javaTools(home = process.env['JAVA_HOME'] ?? ''): Tools {
+  if (home.trim() === '') return { java: 'java', javac: 'javac' };
+  return { java: join(home, 'bin', 'java'), javac: join(home, 'bin', 'javac') };
+}
+
+/** Arguments for a JVM that serves one connection and keeps its own files in `temporary`. Throws `Misconfigured` with what to install or copy. No secret is among them. */
+export async function javaArguments(options: JdbcOptions, temporary: string, tools = javaTools()): Promise<string[]> {
   const jars = await jarsIn(options.folder);
   return [
     `-Xmx${options.heapMb}m`,
@@ -29,6 +32,10 @@ export async function javaArguments(options: JdbcOptions, tools: Tools = TOOLS):
     // A JVM that goes on after this answers no one; its exit code says what happened.
     '-XX:+ExitOnOutOfMemoryError',
     '-XX:+DisplayVMOutputToStderr',
+    // Libraries that drivers unpack, and what a JVM that crashes writes.
+    `-Djava.io.tmpdir=${temporary}`,
+    `-XX:ErrorFile=${join(temporary, 'crash.log')}`,
+    '-XX:-UsePerfData',
     // Snowflake's driver needs the second from Java 16 on, and Java 8 does not know it.
     '-XX:+IgnoreUnrecognizedVMOptions',
     '--add-opens=java.base/java.nio=ALL-UNNAMED',
@@ -60,15 +67,19 @@ export async function jarsIn(folder: string): Promise<string[]> {
   return jars.map((name) => join(path, name));
 }
 
-/** What to do when there is no `java`. */
-export function noJava(): Misconfigured {
+/** What to do when there is no `java`, or JAVA_HOME leads to none. */
+export function noJava({ java } = javaTools()): Misconfigured {
   const cure =
-    'install a Java runtime, version 8 or what the driver needs (Debian: apt-get install default-jre-headless), with `java` on the PATH of the worker';
+    'install a Java runtime, version 8 or what the driver needs (Debian: apt-get install default-jre-headless), with `java` on the PATH of the worker or in the `bin` of JAVA_HOME';
+  const where = !isAbsolute(java) ? 'on the worker' : `at ${java}, where the worker's JAVA_HOME says`;
   return new Misconfigured(
-    `There is no Java on the worker, which a JDBC source needs: ${cure}.`,
+    `There is no Java ${where}, which a JDBC source needs: ${cure}.`,
     `On each worker, ${cure}.`,
   );
 }
+
+/** For a JVM that lives for a second. */
+const BRIEF = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
 
 let compiled: Promise<string> | undefined;
 
@@ -97,29 +108,40 @@ async function javaFiles(folder: string): Promise<string[]> {
   return names.map((name) => join(folder, name));
 }
 
-/** Compiles the helper into a folder of its own, which goes when this process ends. A shared one could be filled by somebody else. */
+/**
+ * Compiles the helper into this process's folder. A shared one could be filled by somebody else. Without a `javac`, by the compiler that
+ * some runtimes hold (Debian's do; those made by jlink and most vendors' JREs don't).
+ */
 export async function compile({ java, javac }: Tools, sources: string): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'flow-ingest-jdbc-'));
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  try {
-    await run(javac, ['--release', '8', '-nowarn', '-encoding', 'UTF-8', '-d', folder, ...(await javaFiles(sources))]);
-    return folder;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-      throw new Misconfigured(
-        'The Java compiler on the worker (javac) can not compile the JDBC helper: it must be that of a JDK 9 or later.',
-        'Install a JDK 9 or later on each worker, or use the container image, which holds the compiled helper.',
-      );
-    const hasJava = await run(java, ['-version']).then(
-      () => true,
-      (failed: NodeJS.ErrnoException) => failed.code !== 'ENOENT',
-    );
-    if (!hasJava) throw noJava();
-    const cure =
-      'install a JDK (Debian: apt-get install default-jdk-headless), or copy src/drivers/jdbc/classes from the container image, made by sh src/drivers/jdbc/java/build.sh';
-    throw new Misconfigured(
-      `There is a Java runtime on the worker, but no Java compiler (javac), and the JDBC helper is not compiled: ${cure}.`,
-      `On each worker, ${cure}.`,
-    );
-  }
+  const folder = join(await scratch(), 'classes');
+  await mkdir(folder, { recursive: true });
+  const task = ['-nowarn', '-encoding', 'UTF-8', '-d', folder, ...(await javaFiles(sources))];
+  // For the Java 8 that may be beside a newer compiler, as long as compilers know it.
+  const ways: readonly (readonly [string, ...string[]])[] = [
+    [javac, ...BRIEF.map((option) => `-J${option}`), '--release', '8', ...task],
+    [javac, ...task],
+    [java, ...BRIEF, '-m', 'jdk.compiler/com.sun.tools.javac.Main', ...task],
+  ];
+  for (const [program, ...args] of ways)
+    try {
+      await run(program, args);
+      return folder;
+    } catch {
+      // The next one may do.
+    }
+  if (!(await starts(java))) throw noJava({ java, javac });
+  const cure =
+    'install a JDK (Debian: apt-get install default-jdk-headless), or copy src/drivers/jdbc/classes from the container image, made by sh src/drivers/jdbc/java/build.sh';
+  throw new Misconfigured(
+    `There is a Java runtime on the worker, but no Java compiler (javac), and the JDBC helper is not compiled: ${cure}.`,
+    `On each worker, ${cure}.`,
+  );
+}
+
+/** Whether there is such a program. */
+function starts(program: string): Promise<boolean> {
+  return run(program, ['-version']).then(
+    () => true,
+    (failed: NodeJS.ErrnoException) => failed.code !== 'ENOENT' && failed.code !== 'EACCES',
+  );
 }

@@ -1,9 +1,12 @@
+import { rm } from 'node:fs/promises';
 import { Misconfigured } from '../errors.ts';
 import { type About, failure, withoutSecrets } from './failure.ts';
 import type { Field, Texts } from './frames.ts';
 import { type Jvm, startJvm } from './jvm.ts';
 import type { JdbcOptions } from './options.ts';
-import { javaArguments, TOOLS, type Tools } from './runtime.ts';
+import { javaArguments, javaTools } from './runtime.ts';
+import { jvmFolder } from './scratch.ts';
+import { propertiesOf, setUp } from './settings.ts';
 
 /** Databases that are known to need something of their own; every other one is `other`. */
 export type Product = 'postgres' | 'mysql' | 'sqlite' | 'h2' | 'hsqldb' | 'derby' | 'oracle' | 'snowflake' | 'other';
@@ -25,22 +28,46 @@ export type Facts = {
 
 export type Session = { readonly jvm: Jvm; readonly facts: Facts };
 
+/** Longest that a JVM may take to start and log in: an operator who waits for a test of a connection is answered within a minute. */
+const OPENING_MS = 45_000;
+
 /** Opens a connection in a JVM of its own. Aborting ends the attempt. Throws translated errors. */
-export async function connect(options: JdbcOptions, signal?: AbortSignal, tools: Tools = TOOLS): Promise<Session> {
-  const args = await javaArguments(options, tools);
-  signal?.throwIfAborted();
-  const jvm = startJvm(tools.java, args, options.heapMb, (text) => withoutSecrets(text, options));
-  const abort = (): void => void jvm.stop();
-  signal?.addEventListener('abort', abort, { once: true });
+export async function connect(options: JdbcOptions, signal?: AbortSignal, withinMs = OPENING_MS): Promise<Session> {
+  const jvm = await start(options, signal);
+  const late = AbortSignal.timeout(withinMs);
+  const stop = (): void => void jvm.stop();
+  signal?.addEventListener('abort', stop, { once: true });
+  late.addEventListener('abort', stop, { once: true });
   try {
-    const request = [options.driver, options.url, propertiesOf(options), options.database || null];
+    const { driver, url, database } = options;
+    const request = [driver, url, propertiesOf(options), database || null, setUp(options)];
     const [row] = await jvm.ask('O', request);
     return { jvm, facts: checked(factsOf(row ?? []), options) };
   } catch (error) {
     await jvm.stop();
-    throw signal?.aborted ? signal.reason : failure(error, options, { doing: 'opening' });
+    signal?.throwIfAborted();
+    if (late.aborted)
+      throw new Error(
+        `The database did not answer the login by JDBC within ${withinMs / 1000} s. Check the host and port in \`url\`, and firewalls.`,
+      );
+    throw failure(error, options, { doing: 'opening' });
   } finally {
-    signal?.removeEventListener('abort', abort);
+    signal?.removeEventListener('abort', stop);
+    late.removeEventListener('abort', stop);
+  }
+}
+
+async function start(options: JdbcOptions, signal: AbortSignal | undefined): Promise<Jvm> {
+  const { java, javac } = javaTools();
+  const temporary = await jvmFolder();
+  try {
+    const args = await javaArguments(options, temporary, { java, javac });
+    signal?.throwIfAborted();
+    const clean = (text: string): string => withoutSecrets(text, options);
+    return startJvm({ java, args, heapMb: options.heapMb, temporary, clean });
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw error;
   }
 }
 
@@ -57,25 +84,6 @@ export async function ask(
   } catch (error) {
     throw failure(error, options, about);
   }
-}
-
-const MYSQL_DRIVERS = /^(org\.mariadb|com\.mysql|com\.singlestore)\./;
-
-/** Name and value in turns. What the URL names is the user's to say. */
-function propertiesOf({ driver, url, user, password }: JdbcOptions): string[] {
-  const wanted: Record<string, string> = MYSQL_DRIVERS.test(driver)
-    ? {
-        // TINYINT(1) holds numbers.
-        tinyInt1isBit: 'false',
-        // A reader that is held back must not be dropped.
-        sessionVariables: "time_zone='+00:00',net_write_timeout=86400",
-      }
-    : driver === 'org.postgresql.Driver'
-      ? { ApplicationName: 'flow-ingest' }
-      : {};
-  const named = (name: string): boolean => url.toLowerCase().includes(`${name.toLowerCase()}=`);
-  const more = Object.entries(wanted).filter(([name]) => !named(name));
-  return ['user', user, 'password', password, ...more.flat()];
 }
 
 const PRODUCTS: readonly (readonly [RegExp, Product])[] = [
@@ -104,9 +112,13 @@ function factsOf(row: readonly (string | null)[]): Facts {
   };
 }
 
-function checked(facts: Facts, { database }: JdbcOptions): Facts {
-  if (database === '' || facts.level !== 'schema' || facts.catalog.toLowerCase() === database.toLowerCase())
-    return facts;
+function checked(facts: Facts, { database, user }: JdbcOptions): Facts {
+  if (database === '' || facts.level === 'none' || facts.catalog.toLowerCase() === database.toLowerCase()) return facts;
+  if (facts.level === 'catalog')
+    throw new Misconfigured(
+      `There is no database ${database} that ${user} may use: correct \`db\` (it may be case-sensitive), or grant rights on it.`,
+      'Correct `db`, or unset it.',
+    );
   throw new Misconfigured(
     `The URL leads to the database ${facts.catalog || '(none)'}, not to ${database}: name it in \`url\`, and unset \`db\`.`,
     'Name the database in `url` as the driver’s manual says, and unset `db` or set it to the same.',

@@ -32,7 +32,7 @@ export async function splitTable(
   const key = boundColumns(table, found);
   const first = key[0];
   if (!first || table.kind === 'view' || where?.includes('?')) return whole;
-  const rowBytes = await measure(session, options, table, found);
+  const rowBytes = await measure(session, options, table, found, where);
   const name = quoteTable(session.facts, table.ref);
   const about = { doing: 'asking', table: `${table.ref.schema}.${table.ref.name}` } as const;
   const [counted] = await ask(session, options, about, 'Q', [`select count(*) from ${name}`, []]);
@@ -78,18 +78,19 @@ function boundColumns(table: Table, found: CatalogTable | undefined): Column[] {
   return columns;
 }
 
-/** Bytes of load text per row, from the first rows that come. */
+/** Bytes of load text per row, from the first rows that come; a row that the condition leaves out may be one that can't be copied. */
 async function measure(
   session: Session,
   options: JdbcOptions,
   table: Table,
   found: CatalogTable | undefined,
+  where: string | undefined,
 ): Promise<number> {
   const name = `${table.ref.schema}.${table.ref.name}`;
   let bytes = 0;
   try {
     const batches = session.jvm.read(
-      readRequest(session.facts, options.refuse, table, found, undefined, EVERYTHING, SAMPLE),
+      readRequest(session.facts, options.refuse, table, found, where, EVERYTHING, SAMPLE),
     );
     for (;;) {
       const next = await batches.next();
@@ -97,7 +98,9 @@ async function measure(
       bytes += next.value.data.byteLength;
     }
   } catch (error) {
-    throw isPermanent(error) ? error : failure(error, options, { doing: 'reading', table: name });
+    throw isPermanent(error)
+      ? error
+      : failure(error, options, { doing: 'reading', table: name, where: where !== undefined });
   }
 }
 

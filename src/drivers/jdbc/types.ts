@@ -4,10 +4,10 @@ import type { CatalogColumn } from './catalog.ts';
 import type { Facts } from './session.ts';
 
 /**
- * How the JVM turns a value into load text (java/Cell.java): `l` long, `n` any number, `b` boolean, `t` text, `c` CLOB, `o` text
+ * How the JVM turns a value into load text (java/Cell.java): `y` year, `n` any number, `b` boolean, `t` text, `c` CLOB, `o` text
  * of a type that JDBC does not know, `x` bytes, `X` BLOB, `D` date, `T` time, `S` timestamp, `Z` moment in UTC.
  */
-export type Encoding = 'l' | 'n' | 'b' | 't' | 'c' | 'o' | 'x' | 'X' | 'D' | 'T' | 'S' | 'Z';
+export type Encoding = 'y' | 'n' | 'b' | 't' | 'c' | 'o' | 'x' | 'X' | 'D' | 'T' | 'S' | 'Z';
 
 export type Mapping = {
   readonly type: ColumnType;
@@ -80,8 +80,9 @@ function bySqlite({ name, typeName }: CatalogColumn): Mapping {
   const declared = typeName.toLowerCase();
   if (/int/.test(declared)) return { type: int(8), encoding: 'n' };
   if (/bool/.test(declared)) return { type: int(1), encoding: 'n' };
-  if (/^(datetime|timestamp)/.test(declared)) return { type: DATETIME, encoding: 'S' };
-  if (/^date/.test(declared)) return { type: { kind: 'date' }, encoding: 'D' };
+  const numbers = `Column "${name}": a number in it is a time in milliseconds since 1970, as SQLite's driver writes them; other programs write seconds: \`date_precision=seconds\` in \`jdbc_options\` says so.`;
+  if (/^(datetime|timestamp)/.test(declared)) return { type: DATETIME, encoding: 'S', warning: numbers };
+  if (/^date/.test(declared)) return { type: { kind: 'date' }, encoding: 'D', warning: numbers };
   if (/char|clob|text|json|time|uuid/.test(declared)) return { type: LONGTEXT, encoding: 'n' };
   if (/blob/.test(declared) || declared === '') return { type: { kind: 'blob', size: 'long' }, encoding: 'x' };
   if (/real|floa|doub/.test(declared)) return { type: { kind: 'double' }, encoding: 'n', special: true };
@@ -103,15 +104,16 @@ function byName({ product }: Facts, column: CatalogColumn): Mapping | undefined 
   if (/^binary_(float|double)$/.test(name))
     return { type: { kind: name.endsWith('float') ? 'float' : 'double' }, encoding: 'n', special: true };
   // Its digits float: no DECIMAL holds them all.
-  if (/^decfloat/.test(name)) return { type: LONGTEXT, encoding: 'n' };
+  if (/^decfloat/.test(name)) return { type: LONGTEXT, encoding: 't' };
   if (/^interval/.test(name)) return { type: varchar(80), encoding: 't' };
   if (product === 'mysql') {
-    if (/unsigned/.test(name)) return unsigned(name);
-    if (name === 'year') return { type: { kind: 'year' }, encoding: 'l' };
+    if (name === 'year') return { type: { kind: 'year' }, encoding: 'y' };
     // The text protocol rounds FLOAT to six digits; as a DOUBLE expression all of them come.
     if (/^float/.test(name)) return { type: { kind: 'float' }, encoding: 'n', select: (c) => `${c}+0e0` };
     if (/^bit/.test(name)) return { type: int(8, true), encoding: 'n', select: (c) => `${c}+0` };
     if (/^time$/.test(name)) return { type: { kind: 'time', fraction: 6 }, encoding: 'T' };
+    if (/^(enum|set)\b/.test(name)) return { type: varchar(column.size), encoding: 't' };
+    if (/unsigned/.test(name)) return unsigned(name);
   }
   if (product === 'postgres') {
     if (name === 'money')

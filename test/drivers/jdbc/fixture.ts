@@ -6,10 +6,13 @@ import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type JdbcDriver, jdbcDrivers } from '../../../scripts/servers/jdbc.ts';
 import { freePort, portAnswers } from '../../../scripts/servers/process.ts';
-import { TOOLS } from '../../../src/drivers/jdbc/runtime.ts';
+import { javaTools } from '../../../src/drivers/jdbc/runtime.ts';
 import { open } from '../../../src/drivers/jdbc/source.ts';
 import type { Params } from '../../../src/drivers/model.ts';
 import type { Source } from '../../../src/drivers/source.ts';
+
+// A test's JVM lives for seconds, most of which would go into optimising it.
+process.env['JAVA_TOOL_OPTIONS'] = '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC';
 
 /** Folders of driver jars; undefined, with a printed line, where Java or the jars can't be had. */
 export const drivers = await jdbcDrivers().catch((error: Error) => {
@@ -39,40 +42,39 @@ export function openJdbc(place: Place, more: Params = {}): Promise<Source> {
   return open(paramsOf(place, more), new AbortController().signal);
 }
 
-/** The tests' own session by JDBC, which shares no code with the driver. */
-export type Client = { sql(statement: string): Promise<(string | null)[][]>; close(): Promise<void> };
+/** The tests' own session by JDBC, which shares no code with the driver; one JVM for any number of databases, one open at a time. */
+export type Client = {
+  open(place: Pick<Place, 'drv' | 'url' | 'uid' | 'pwd'>): Promise<void>;
+  sql(statement: string): Promise<(string | null)[][]>;
+  close(): Promise<void>;
+};
 
-export async function openClient({ jars, drv, url, uid, pwd }: Place): Promise<Client> {
-  const child = spawn(
-    TOOLS.java,
-    [
-      '-Duser.timezone=America/New_York',
-      '-cp',
-      await classPath(jars),
-      join(import.meta.dirname, 'SqlRunner.java'),
-      drv,
-      url,
-      uid,
-      pwd,
-    ],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  );
+/** Starts a client that knows the drivers of `jars`. */
+export async function startClient(jars: readonly JdbcDriver[]): Promise<Client> {
+  const path = (await Promise.all(jars.map(classPath))).join(delimiter);
+  const program = join(import.meta.dirname, 'SqlRunner.java');
+  const args = ['-Duser.timezone=America/New_York', '-cp', path, program];
+  const child = spawn(javaTools().java, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const decode = (text: string) => Buffer.from(text, 'base64').toString('utf8');
+  const encode = (text: string): string => Buffer.from(text).toString('base64');
+  const decode = (text: string): string => Buffer.from(text, 'base64').toString('utf8');
+  async function ask(...words: string[]): Promise<(string | null)[][]> {
+    const [order, ...fields] = words;
+    child.stdin.write(`${[order, ...fields.map(encode)].join(' ')}\n`);
+    const rows: (string | null)[][] = [];
+    for (;;) {
+      const next = await lines.next();
+      if (next.done) throw new Error('the client has ended');
+      const [word, ...cells] = next.value.split(' ');
+      if (word === 'ok') return rows;
+      if (word === 'error') throw new Error(`${decode(cells[0] ?? '')}: ${fields.join(' ').slice(0, 200)}`);
+      rows.push(cells.map((cell) => (cell === '-' ? null : decode(cell.slice(1)))));
+    }
+  }
   return {
-    async sql(statement) {
-      child.stdin.write(`${Buffer.from(statement).toString('base64')}\n`);
-      const rows: (string | null)[][] = [];
-      for (;;) {
-        const next = await lines.next();
-        if (next.done) throw new Error('the client has ended');
-        const [word, ...cells] = next.value.split(' ');
-        if (word === 'ok') return rows;
-        if (word === 'error') throw new Error(`${decode(cells[0] ?? '')}: ${statement.slice(0, 200)}`);
-        rows.push(cells.map((cell) => (cell === '-' ? null : decode(cell.slice(1)))));
-      }
-    },
+    open: async ({ drv, url, uid, pwd }) => void (await ask('open', drv, url, uid, pwd)),
+    sql: (statement) => ask('sql', statement),
     async close() {
       child.stdin.end();
       await gone;
@@ -80,22 +82,12 @@ export async function openClient({ jars, drv, url, uid, pwd }: Place): Promise<C
   };
 }
 
-/** Runs statements in a client of their own, as embedded databases need it, which one process at a time may open. */
-export async function runAll(place: Place, statements: readonly string[]): Promise<void> {
-  const client = await openClient(place);
-  try {
-    for (const statement of statements) await client.sql(statement);
-  } finally {
-    await client.close();
-  }
-}
-
 /** An H2 server with a database in memory that keeps names as they are written. */
 export async function startH2(): Promise<{ place: Place; stop(): Promise<void> }> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), 'flow-h2-'));
   const child = spawn(
-    TOOLS.java,
+    javaTools().java,
     [
       '-cp',
       await classPath('h2'),

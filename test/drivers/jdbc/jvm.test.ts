@@ -1,4 +1,6 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { appendFile, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,20 +10,22 @@ import { encodeRequest } from '../../../src/drivers/jdbc/frames.ts';
 import { type Jvm, startJvm } from '../../../src/drivers/jdbc/jvm.ts';
 import { type JdbcOptions, jdbcOptions } from '../../../src/drivers/jdbc/options.ts';
 import { decodeRange, encodeRange, rangeConditions } from '../../../src/drivers/jdbc/range.ts';
-import { compile, isFresh, jarsIn, javaArguments, TOOLS } from '../../../src/drivers/jdbc/runtime.ts';
+import { compile, isFresh, jarsIn, javaArguments, javaTools } from '../../../src/drivers/jdbc/runtime.ts';
+import { jvmFolder } from '../../../src/drivers/jdbc/scratch.ts';
 import { mapType } from '../../../src/drivers/jdbc/types.ts';
 import type { Column } from '../../../src/drivers/model.ts';
 
 const params = { drv: 'x.Driver', url: 'jdbc:x://h/d', uid: 'u', pwd: 'sesame' };
 
 /** A program in the JVM's place: it waits for a request, then prints frames and ends as it is told. */
-function pretend(script: string): Jvm {
+function pretend(script: string, more: { temporary?: string } = {}): Jvm {
   const program = `const frame = (type, ...parts) => { const body = Buffer.concat(parts), head = Buffer.alloc(5); head.write(type); head.writeInt32BE(body.length, 1); return Buffer.concat([head, body]); };
     const int = (n) => { const b = Buffer.alloc(4); b.writeInt32BE(n); return b; };
     const long = (n) => { const b = Buffer.alloc(8); b.writeBigInt64BE(BigInt(n)); return b; };
     const data = (rows, text) => frame('D', int(rows), Buffer.from(text));
     process.stdin.once('data', () => { ${script} });`;
-  return startJvm(process.execPath, ['-e', program], 64, (text) => text.replaceAll('sesame', '***'));
+  const clean = (text: string): string => text.replaceAll('sesame', '***');
+  return startJvm({ java: process.execPath, args: ['-e', program], heapMb: 64, clean, ...more });
 }
 
 async function readAll(jvm: Jvm): Promise<{ text: string; rows: number }> {
@@ -65,6 +69,16 @@ describe('a reading', () => {
       /ended before it had answered/,
     ],
     [
+      'with another answer than its final record',
+      "process.stdout.write(Buffer.concat([data(1, 'a\\n'), frame('T', int(0), int(0), int(0))])); setInterval(() => {}, 1000)",
+      /ended before it had answered/,
+    ],
+    [
+      'with words that are no frame, and goes on',
+      "process.stdout.write('What a driver may print'); setInterval(() => {}, 1000)",
+      /ended before it had answered/,
+    ],
+    [
       'with words that are no frame',
       "process.stdout.write('Terminating due to something', () => process.exit(1))",
       /ended before it had answered/,
@@ -89,9 +103,36 @@ describe('a reading', () => {
     });
   });
 
-  test('tells what was printed, without the password', async () => {
+  test('tells what was printed, without the password, and without the half of one that is cut', async () => {
     const jvm = pretend("process.stderr.write('bad sesame', () => process.exit(1))");
     await expect(readAll(jvm)).rejects.toThrow('exit code 1): bad ***');
+    for (const after of [496, 1_996]) {
+      const long = pretend(`process.stderr.write('sesame' + 'x'.repeat(${after}), () => process.exit(1))`);
+      const { message } = await readAll(long).then(
+        () => expect.unreachable(),
+        (error: Error) => error,
+      );
+      expect(message).not.toMatch(/same/);
+    }
+  });
+
+  test('by a Java that is too old for the helper says so', async () => {
+    const jvm = pretend(
+      "process.stderr.write('java.lang.UnsupportedClassVersionError: FlowJdbc : Unsupported major.minor', () => process.exit(1))",
+    );
+    await expect(readAll(jvm)).rejects.toMatchObject({
+      name: 'Misconfigured',
+      message: expect.stringContaining('it must be 8 or later'),
+    });
+  });
+
+  test('leaves nothing in the temporary folder of a JVM that is killed', async () => {
+    const temporary = await jvmFolder();
+    await writeFile(join(temporary, 'sqlite-libsqlitejdbc.so'), 'x');
+    const jvm = pretend("process.kill(process.pid, 'SIGKILL')", { temporary });
+    await expect(readAll(jvm)).rejects.toThrow('ended before');
+    await jvm.stop();
+    expect(existsSync(temporary)).toBe(false);
   });
 });
 
@@ -127,12 +168,12 @@ describe('what a worker lacks is said', () => {
       message: expect.stringMatching(/no Java compiler.*src\/drivers\/jdbc\/classes/),
     });
     await rm(folder, { recursive: true });
-    const jvm = startJvm('no-such-java', [], 64, (text) => text);
+    const jvm = startJvm({ java: 'no-such-java', args: [], heapMb: 64, clean: (text) => text });
     await expect(jvm.ask('O', [])).rejects.toMatchObject({
       name: 'Misconfigured',
       message: expect.stringContaining('There is no Java'),
     });
-    await expect(javaArguments(options(folder))).rejects.toThrow('There is no folder');
+    await expect(javaArguments(options(folder), folder)).rejects.toThrow('There is no folder');
   });
 
   test.each([
@@ -146,9 +187,55 @@ describe('what a worker lacks is said', () => {
   });
 });
 
-const compiler = spawnSync(TOOLS.javac, ['-version']).status === 0;
+test('the folder of a worker that was killed goes when the next one begins; that of one that lives stays', async () => {
+  const module = new URL('../../../src/drivers/jdbc/scratch.ts', import.meta.url).href;
+  const program = `const { scratch } = await import(${JSON.stringify(module)});
+    process.stdout.write(await scratch() + '\\n'); setInterval(() => {}, 1000);`;
+  const begin = async (): Promise<{ folder: string; kill(how: NodeJS.Signals): Promise<void> }> => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    return {
+      folder: line.toString().trim(),
+      async kill(how) {
+        child.kill(how);
+        await gone;
+      },
+    };
+  };
+  const [killed, alive] = await Promise.all([begin(), begin()]);
+  await killed.kill('SIGKILL');
+  expect(existsSync(killed.folder)).toBe(true);
+  const next = await begin();
+  expect([killed, alive, next].map(({ folder }) => existsSync(folder))).toEqual([false, true, true]);
+  await Promise.all([alive.kill('SIGKILL'), next.kill('SIGKILL')]);
+  for (const { folder } of [alive, next]) await rm(folder, { recursive: true });
+});
+
+test('Java is that of JAVA_HOME, where it is set', async () => {
+  expect(javaTools('')).toEqual({ java: 'java', javac: 'javac' });
+  expect(javaTools('/opt/java')).toEqual({ java: '/opt/java/bin/java', javac: '/opt/java/bin/javac' });
+  const { java } = javaTools('/no/such/home');
+  const jvm = startJvm({ java, args: [], heapMb: 64, clean: (text) => text });
+  await expect(jvm.ask('O', [])).rejects.toMatchObject({
+    name: 'Misconfigured',
+    message: expect.stringMatching(/no Java at \/no\/such\/home\/bin\/java, where the worker's JAVA_HOME says/),
+  });
+});
+
+const withCompiler = /jdk\.compiler/.test(spawnSync(javaTools().java, ['--list-modules']).stdout?.toString() ?? '');
+if (!withCompiler) console.log('SKIPPED: the JDBC helper without javac: the Java runtime here holds no compiler');
+test.skipIf(!withCompiler)('a runtime that holds a compiler needs no javac', async () => {
+  const sources = join(import.meta.dirname, '../../../src/drivers/jdbc/java');
+  const folder = await compile({ java: javaTools().java, javac: 'no-such-javac' }, sources);
+  expect(existsSync(join(folder, 'FlowJdbc.class'))).toBe(true);
+});
+
+const compiler = spawnSync(javaTools().javac, ['-version']).status === 0;
 if (!compiler) console.log('SKIPPED: build.sh of the JDBC helper: there is no javac on this machine');
-test.skipIf(!compiler)(
+test.skipIf(!compiler || !process.env['FLOW_MATRIX'])(
   'build.sh makes classes for Java 8 that are used as long as their sources are the same',
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'flow-build-'));
@@ -205,6 +292,18 @@ describe('errors of drivers', () => {
   test('hold no secret', () => {
     const text = `no driver for ${options.url}; sesame deep hid tok1 &token=tok1`;
     expect(withoutSecrets(text, options)).toBe('no driver for <url>; *** *** *** *** &token=***');
+  });
+
+  test('hold no secret that is written in another way than in the URL', () => {
+    const url = 'jdbc:x://h/d;password={p;1};sslKeyPassword=a%2Fb%20c;sig=s3cret';
+    expect(withoutSecrets('in p;1, as a/b c, a%2Fb%20c, s3cret', { url, password: '' })).toBe(
+      'in ***, as ***, ***, ***',
+    );
+  });
+
+  test('are cut behind their secrets, not within', () => {
+    const text = `${'x'.repeat(1_496)}sesame`;
+    expect(failure(raised({ text }), options, { doing: 'reading' }).message).not.toMatch(/ses/);
   });
 });
 

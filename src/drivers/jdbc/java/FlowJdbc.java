@@ -8,6 +8,9 @@ import java.io.IOException;
  * process whatever it is doing.
  */
 public final class FlowJdbc {
+  /** As -XX:+ExitOnOutOfMemoryError exits (jvm.ts). */
+  private static final int OUT_OF_MEMORY = 3;
+
   private FlowJdbc() {}
 
   public static void main(String[] args) {
@@ -26,18 +29,25 @@ public final class FlowJdbc {
 
   private static void serve(Request request, Session session, Replies replies) throws IOException {
     try {
-      try {
-        answer(request, session, replies);
-      } finally {
-        // A snapshot must not outlive its request: the next one sees what was committed meanwhile.
-        session.release();
-      }
+      answer(request, session, replies);
     } catch (IOException gone) {
       throw gone;
     } catch (Refused refused) {
       replies.error(refused.kind, refused);
-    } catch (Exception | LinkageError failed) {
+    } catch (OutOfMemoryError full) {
+      // Those that Java code throws by itself don't end the JVM.
+      System.err.println(full);
+      Runtime.getRuntime().halt(OUT_OF_MEMORY);
+    } catch (Throwable failed) {
       replies.error("sql", failed);
+    }
+    try {
+      // A snapshot must not outlive its request: the next one sees what was committed meanwhile.
+      session.release();
+    } catch (Exception | Error lost) {
+      // The answer holds; this connection is of no more use.
+      System.err.println(lost);
+      Runtime.getRuntime().halt(1);
     }
   }
 

@@ -72,11 +72,70 @@ final class LoadText {
 
   /** ASCII that needs no escaping. */
   void plain(String text) throws IOException {
-    for (int from = 0; from < text.length(); from += BLOCK) {
-      int to = Math.min(from + BLOCK, text.length());
+    plain(text, text.length());
+  }
+
+  void plain(String text, int length) throws IOException {
+    for (int from = 0; from < length; from += BLOCK) {
+      int to = Math.min(from + BLOCK, length);
       room(to - from);
-      for (int i = from; i < to; i++) buffer[at++] = (byte) text.charAt(i);
+      byte[] into = buffer;
+      int p = at;
+      for (int i = from; i < to; i++) into[p++] = (byte) text.charAt(i);
+      at = p;
     }
+  }
+
+  /** ASCII that needs no escaping. */
+  void plain(byte[] text, int length) throws IOException {
+    for (int from = 0; from < length; from += BLOCK) {
+      int some = Math.min(BLOCK, length - from);
+      room(some);
+      System.arraycopy(text, from, buffer, at, some);
+      at += some;
+    }
+  }
+
+  /** A text that is UTF-8 already, escaped. False when it is none; what is written then is of no use. */
+  boolean utf8(byte[] text) throws IOException {
+    int length = text.length;
+    for (int from = 0; from < length; ) {
+      int to = Math.min(from + BLOCK, length);
+      room(2 * (to - from) + 4);
+      byte[] into = buffer;
+      int p = at;
+      int i = from;
+      while (i < to) {
+        byte b = text[i];
+        if (b >= 14 && b != '\\') {
+          into[p++] = b;
+          i++;
+        } else if (b >= 0) {
+          at = p;
+          escape((char) b);
+          p = at;
+          i++;
+        } else {
+          int width = width(text, i);
+          if (width == 0) return false;
+          for (int end = i + width; i < end; ) into[p++] = text[i++];
+        }
+      }
+      at = p;
+      from = i;
+    }
+    return true;
+  }
+
+  /** Bytes of the character that begins here, of more than one; 0: there is none. */
+  private static int width(byte[] text, int at) {
+    int lead = text[at] & 0xff;
+    int width = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    if (at + width > text.length) return 0;
+    for (int i = at + 1; i < at + width; i++) if ((text[i] & 0xc0) != 0x80) return 0;
+    int second = width == 0 ? 0 : text[at + 1] & 0xff;
+    boolean wrong = lead == 0xe0 && second < 0xa0 || lead == 0xed && second > 0x9f || lead == 0xf0 && second < 0x90 || lead == 0xf4 && second > 0x8f;
+    return wrong ? 0 : width;
   }
 
   void sign(char ascii) throws IOException {
@@ -84,9 +143,9 @@ final class LoadText {
     buffer[at++] = (byte) ascii;
   }
 
-  void hex(byte[] bytes) throws IOException {
-    for (int from = 0; from < bytes.length; from += BLOCK) {
-      int to = Math.min(from + BLOCK, bytes.length);
+  void hex(byte[] bytes, int length) throws IOException {
+    for (int from = 0; from < length; from += BLOCK) {
+      int to = Math.min(from + BLOCK, length);
       room(2 * (to - from));
       for (int i = from; i < to; i++) {
         buffer[at++] = DIGITS[(bytes[i] >> 4) & 15];
@@ -103,9 +162,11 @@ final class LoadText {
       room(3 * (to - from) + 4);
       int i = from;
       while (i < to) {
+        i = ascii(text, i, to);
+        if (i == to) break;
         char c = text.charAt(i++);
         if (c < 0x80) {
-          ascii(c);
+          escape(c);
         } else if (c < 0x800) {
           buffer[at++] = (byte) (0xc0 | c >> 6);
           buffer[at++] = (byte) (0x80 | c & 0x3f);
@@ -127,11 +188,21 @@ final class LoadText {
     return true;
   }
 
-  private void ascii(char c) {
-    if (c >= 14 && c != '\\') {
-      buffer[at++] = (byte) c;
-      return;
+  /** Writes characters that are a byte of their own as long as they come; where another one stands, or `to`. */
+  private int ascii(String text, int from, int to) {
+    byte[] into = buffer;
+    int p = at;
+    int i = from;
+    for (; i < to; i++) {
+      char c = text.charAt(i);
+      if (c >= 0x80 || c < 14 || c == '\\') break;
+      into[p++] = (byte) c;
     }
+    at = p;
+    return i;
+  }
+
+  private void escape(char c) {
     char letter = c == '\\' ? '\\' : c == '\t' ? 't' : c == '\n' ? 'n' : c == '\r' ? 'r' : c == 0 ? '0' : 0;
     if (letter != 0) buffer[at++] = '\\';
     buffer[at++] = (byte) (letter == 0 ? c : letter);

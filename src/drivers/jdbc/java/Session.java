@@ -4,6 +4,7 @@ import java.sql.Driver;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
+import java.sql.SQLFeatureNotSupportedException;
 import java.sql.Statement;
 import java.sql.Timestamp;
 import java.math.BigDecimal;
@@ -16,12 +17,16 @@ import java.util.Properties;
 final class Session {
   private volatile Connection connection;
   private volatile Statement running;
+  private boolean transactions;
 
   Connection connection() {
     return connection;
   }
 
-  /** Request: driver class, URL, properties (pairs; user and password among them), database or null. Answer: what the database says of itself. */
+  /**
+   * Request: driver class, URL, properties (pairs; user and password among them), database or null, statements that set the session up (in
+   * pairs: `must` or `may`, for those that only some servers know). Answer: what the database says of itself.
+   */
   List<String[]> open(Request request) throws Exception {
     String name = request.text();
     String url = request.text();
@@ -34,10 +39,31 @@ final class Session {
     Connection made = driver.connect(url, properties);
     if (made == null) throw new Refused("url", "the driver does not take it");
     connection = made;
-    made.setAutoCommit(false);
+    String[] settings = request.texts();
+    for (int i = 0; i < settings.length; i += 2) set(made, settings[i + 1], settings[i].equals("must"));
+    begins(made);
     tolerate(() -> made.setReadOnly(true));
     if (database != null) tolerate(() -> made.setCatalog(database));
     return about(made.getMetaData());
+  }
+
+  private static void set(Connection made, String statement, boolean must) throws SQLException {
+    try (Statement setting = made.createStatement()) {
+      setting.execute(statement);
+    } catch (SQLException unknown) {
+      if (must) throw unknown;
+    }
+  }
+
+  /** Drivers stream, and hold one view of a table, only in a transaction; some databases have none. */
+  private void begins(Connection made) throws SQLException {
+    try {
+      made.setAutoCommit(false);
+      transactions = !made.getAutoCommit();
+    } catch (SQLException none) {
+      if (!(none instanceof SQLFeatureNotSupportedException) && !String.valueOf(none.getSQLState()).startsWith("0A")) throw none;
+      transactions = false;
+    }
   }
 
   private static Driver driver(String name) throws Refused {
@@ -117,7 +143,7 @@ final class Session {
     Statement statement = running;
     running = null;
     if (statement != null) statement.close();
-    if (connection != null && !connection.isClosed()) connection.rollback();
+    if (transactions) connection.rollback();
   }
 
   /** Makes the database stop what it does for this process; may be called from another thread. */

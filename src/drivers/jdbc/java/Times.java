@@ -11,14 +11,22 @@ import java.time.LocalTime;
 import java.time.OffsetDateTime;
 import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * Dates and times of one column as the destination takes them (EXACTNESS.md §9). Values are asked for as java.time, which knows no zone
- * and no change of calendars; drivers that can't are asked for java.sql's types, which are exact because the process runs in UTC.
+ * and no change of calendars; drivers that can't are asked for java.sql's types, which are exact because the process runs in UTC. A
+ * server's own text is taken as it is where it is what the destination takes.
  */
 final class Times {
   private static final LocalDateTime FIRST = LocalDateTime.of(1000, 1, 1, 0, 0);
   private static final LocalDateTime LAST = LocalDateTime.of(9999, 12, 31, 23, 59, 59, 999_999_000);
+  /** The year 1 of java.sql's calendar, whose fields lose the era before it. */
+  private static final long YEAR_ONE = -62_135_769_600_000L;
+  private static final Pattern TIME = Pattern.compile("(-?\\d{1,3}:\\d\\d:\\d\\d(?:\\.\\d{1,6})?)(\\d*)");
+  private static final Pattern ISO =
+    Pattern.compile("(\\d{4})-(\\d\\d)-(\\d\\d)(?:[ T](\\d\\d:\\d\\d(?::\\d\\d(?:\\.\\d{1,9})?)?)Z?)?");
 
   private final Row row;
   private final Cell cell;
@@ -33,8 +41,10 @@ final class Times {
 
   void date(LoadText out) throws SQLException, IOException, Refused {
     LocalDate value = get(LocalDate.class);
-    if (value != null) write(out, value.equals(LocalDate.MAX) ? LocalDateTime.MAX : value.equals(LocalDate.MIN) ? LocalDateTime.MIN : value.atStartOfDay(), true);
-    else unparsed(out, true);
+    if (value == null) unparsed(out, true);
+    else if (value.equals(LocalDate.MAX)) write(out, LocalDateTime.MAX, true);
+    else if (value.equals(LocalDate.MIN)) write(out, LocalDateTime.MIN, true);
+    else write(out, value.atStartOfDay(), true);
   }
 
   void timestamp(LoadText out) throws SQLException, IOException, Refused {
@@ -55,18 +65,45 @@ final class Times {
   /** As the driver prints it, where that is a time: java.time has no 24:00:00, and no hours beyond. */
   void time(LoadText out) throws SQLException, IOException, Refused {
     String text = row.values.getString(cell.place);
-    if (text == null) out.nothing();
-    else if (text.matches("-?\\d{1,3}:\\d\\d:\\d\\d(\\.\\d{1,6}0*)?") || cell.asText) out.plain(text);
-    else if (text.matches("-?\\d+")) {
-      LocalTime time = row.values.getTime(cell.place).toLocalTime();
-      out.plain(time.getSecond() == 0 ? time + ":00" : time.toString());
-    } else throw row.unrepresentable(cell, text);
+    if (text == null) {
+      out.nothing();
+      return;
+    }
+    if (cell.asText) {
+      if (!out.text(text)) throw row.unrepresentable(cell, text);
+      return;
+    }
+    Matcher time = TIME.matcher(text);
+    if (!time.matches()) throw row.unrepresentable(cell, text);
+    for (int i = time.start(2); i < text.length(); i++)
+      if (text.charAt(i) != '0') {
+        row.replaced("fraction", cell, text);
+        break;
+      }
+    out.plain(text, time.end(1));
+  }
+
+  /** Length of the part of a server's ISO text that the destination takes; 0: it takes none. Years from 1000 to 9999, moments in UTC. */
+  static int plainLength(byte[] text, char kind) {
+    int length = text.length;
+    if (kind == 'Z') {
+      length -= 3;
+      if (length < 19 || text[length] != '+' || text[length + 1] != '0' || text[length + 2] != '0') return 0;
+    }
+    if (length < 10 || text[0] == '0' || text[4] != '-' || text[7] != '-') return 0;
+    if (kind == 'D' ? length != 10 : length < 19 || length > 26 || text[10] != ' ') return 0;
+    // With a year of more digits, and with an era behind it, there is another sign in one of these places.
+    for (int i = 0; i < length; i++) {
+      byte b = text[i];
+      if ((b < '0' || b > '9') && i != 4 && i != 7 && i != 10 && i != 13 && i != 16 && (i != 19 || b != '.')) return 0;
+    }
+    return length;
   }
 
   @SuppressWarnings("unchecked")
   private <T> T get(Class<T> type) throws SQLException {
     ResultSet values = row.values;
-    if (!oldDriver && !cell.raw)
+    if (!oldDriver && !cell.sqlite)
       try {
         T value = values.getObject(cell.place, type);
         newDriver |= value != null;
@@ -75,70 +112,90 @@ final class Times {
         return null;
       } catch (SQLException | AbstractMethodError | UnsupportedOperationException unknown) {
         if (newDriver) return null;
-        oldDriver = true;
       }
-    Object raw = values.getObject(cell.place);
-    // SQLite has no dates: a text is taken as it is, a number is milliseconds since 1970, as its driver writes them.
+    Object raw;
+    try {
+      raw = values.getObject(cell.place);
+    } catch (SQLException | RuntimeException noDate) {
+      // It knows the type, but not this value: MySQL's zero dates.
+      return null;
+    }
+    // SQLite has no dates: a text is taken as it is.
     if (raw == null || raw instanceof String || raw instanceof byte[]) return null;
-    Object value;
-    if (raw instanceof Number) value = Instant.ofEpochMilli(((Number) raw).longValue()).atOffset(ZoneOffset.UTC).toLocalDateTime();
-    else if (raw instanceof Timestamp) value = ((Timestamp) raw).toLocalDateTime();
-    else if (raw instanceof Date) value = ((Date) raw).toLocalDate().atStartOfDay();
-    else value = values.getTimestamp(cell.place).toLocalDateTime();
-    LocalDateTime time = (LocalDateTime) value;
-    if (type == LocalDate.class) return (T) time.toLocalDate();
+    oldDriver = true;
+    // What a number means to SQLite is the driver's to say (its parameter `date_precision`).
+    Timestamp stamp = raw instanceof Timestamp ? (Timestamp) raw : raw instanceof Date ? null : values.getTimestamp(cell.place);
+    LocalDateTime time;
+    if (stamp == null)
+      time = ((Date) raw).getTime() < YEAR_ONE ? fields((Date) raw) : ((Date) raw).toLocalDate().atStartOfDay();
+    else time = stamp.getTime() < YEAR_ONE ? fields(stamp) : stamp.toLocalDateTime();
+    if (type == LocalDate.class) {
+      if (!time.toLocalTime().equals(LocalTime.MIDNIGHT)) return null;
+      return (T) time.toLocalDate();
+    }
     return type == LocalDateTime.class ? (T) time : (T) time.atOffset(ZoneOffset.UTC);
   }
 
-  /** NULL, or what is no date to the driver: MySQL's zero dates, and SQLite's texts. */
+  private static LocalDateTime fields(java.util.Date early) {
+    return Instant.ofEpochMilli(early.getTime()).atOffset(ZoneOffset.UTC).toLocalDateTime();
+  }
+
+  /**
+   * NULL, or what is no date to the driver: MySQL's zero dates, and SQLite's texts. Repaired as the documented rules say: the years 0 to 999
+   * gain 1000; a month or a day 00 becomes 01; a day past the month's end becomes the last one.
+   */
   private void unparsed(LoadText out, boolean day) throws SQLException, IOException, Refused {
     String text = row.values.getString(cell.place);
     if (text == null) {
       out.nothing();
       return;
     }
-    if (text.matches("\\d{4}-\\d\\d-\\d\\d.*")) {
-      String whole = text.length() == 10 ? text + "T00:00:00" : text.replaceFirst("[ T]", "T").replaceFirst("Z$", "");
-      try {
-        LocalDateTime value = LocalDateTime.parse(whole);
-        if (value.getYear() != 0 || cell.asText) write(out, value, day);
-        else repaired(out, text, value, day);
-        return;
-      } catch (DateTimeException none) {
-        // A day or a month that the calendar lacks.
-      }
-      if (whole.matches("\\d{4}-(00-\\d\\d|\\d\\d-00)T[\\d:.]+")) {
-        String mended = whole.replaceFirst("-00", "-01").replaceFirst("-00T", "-01T");
-        repaired(out, text, LocalDateTime.parse(whole.startsWith("0000-00-00") ? "1000-01-01T00:00:00" : mended), day);
-        return;
-      }
+    if (cell.asText) {
+      if (!out.text(text)) throw row.unrepresentable(cell, text);
+      return;
     }
-    if (cell.asText) out.text(text);
-    else throw row.unrepresentable(cell, text);
-  }
-
-  private void repaired(LoadText out, String text, LocalDateTime value, boolean day) throws IOException, Refused {
-    row.replaced("date_repair", cell, text);
-    digits(out, value.getYear() < 1000 ? later(value) : value, day);
+    Matcher iso = ISO.matcher(text);
+    if (!iso.matches()) throw row.unrepresentable(cell, text);
+    int year = Integer.parseInt(iso.group(1));
+    int month = Integer.parseInt(iso.group(2));
+    int dayOfMonth = Integer.parseInt(iso.group(3));
+    LocalTime time;
+    LocalDate date;
+    try {
+      time = iso.group(4) == null ? LocalTime.MIDNIGHT : LocalTime.parse(iso.group(4));
+      date = LocalDate.of(year < 1000 ? year + 1000 : year, Math.max(month, 1), 1);
+    } catch (DateTimeException none) {
+      throw row.unrepresentable(cell, text);
+    }
+    if (dayOfMonth > 31 || day && !time.equals(LocalTime.MIDNIGHT)) throw row.unrepresentable(cell, text);
+    date = date.withDayOfMonth(Math.min(Math.max(dayOfMonth, 1), date.lengthOfMonth()));
+    if (date.getYear() != year || date.getMonthValue() != month || date.getDayOfMonth() != dayOfMonth)
+      row.replaced("date_repair", cell, text);
+    write(out, date.atTime(time), day);
   }
 
   private void write(LoadText out, LocalDateTime value, boolean day) throws IOException, Refused {
     int year = value.getYear();
     if (year >= 1000 && year <= 9999) {
-      if (value.getNano() % 1000 != 0 && !cell.asText) throw row.unrepresentable(cell, shown(value, day));
-      digits(out, value, day);
+      if (value.getNano() % 1000 == 0 || cell.asText) {
+        digits(out, value, day);
+        return;
+      }
+      row.replaced("fraction", cell, shown(value, day));
+      digits(out, value.withNano(value.getNano() / 1000 * 1000), day);
     } else if (cell.asText) {
       out.plain(shown(value, day));
     } else if (year > 9999) {
       row.replaced("date_range", cell, shown(value, day));
       digits(out, LAST, day);
-    } else if (year < 1 && year != 0) {
+    } else if (year < 1) {
+      // Year 0 is 1 BC to java.time; MySQL's year 0 comes as a text.
       row.replaced("date_range", cell, shown(value, day));
       digits(out, FIRST, day);
     } else {
-      // Year 0 is 1 BC to java.time, and MySQL's year 0 comes as a text.
-      row.replaced(year == 0 ? "date_range" : "date_repair", cell, shown(value, day));
-      digits(out, year == 0 ? FIRST : later(value), day);
+      row.replaced("date_repair", cell, shown(value, day));
+      // Of the years 1 to 999, only 400 and 800 are leap years whose counterpart is none: their 29th of February becomes the 28th.
+      digits(out, value.plusYears(1000), day);
     }
   }
 
@@ -147,11 +204,6 @@ final class Times {
     if (value.equals(LocalDateTime.MAX)) return "infinity";
     if (value.equals(LocalDateTime.MIN)) return "-infinity";
     return day ? value.toLocalDate().toString() : value.toLocalDate() + " " + DateTimeFormatter.ISO_LOCAL_TIME.format(value);
-  }
-
-  /** Of the years 1 to 999, only 400 and 800 are leap years whose counterpart is none: their 29th of February becomes the 28th. */
-  private static LocalDateTime later(LocalDateTime value) {
-    return value.plusYears(1000);
   }
 
   private static void digits(LoadText out, LocalDateTime value, boolean day) throws IOException {

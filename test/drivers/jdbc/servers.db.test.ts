@@ -1,13 +1,43 @@
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { jdbcOptions } from '../../../src/drivers/jdbc/options.ts';
+import { connect } from '../../../src/drivers/jdbc/session.ts';
 import { open } from '../../../src/drivers/jdbc/source.ts';
 import type { Params } from '../../../src/drivers/model.ts';
 import type { Source } from '../../../src/drivers/source.ts';
+import { childrenOf } from '../../chaos/process.ts';
+import { playground as mysqlPlayground } from '../mysql-fixture.ts';
 import { type Playground, playground } from '../postgres-fixture.ts';
-import { describeOne, readAll, readRange } from '../source-suite.ts';
+import { describeOne, readAll, readRange, testSource } from '../source-suite.ts';
 import { drivers, jarsOf } from './fixture.ts';
+import { mariadbTypes, postgresTypes } from './type-cases.ts';
+import { expectTypes, statements } from './typed.ts';
 
 const never = new AbortController().signal;
+
+// Of the two conformance runs, H2's is part of every run (files.db.test.ts).
+if (drivers && process.env['FLOW_MATRIX'])
+  testSource(
+    'PostgreSQL by JDBC',
+    async () => {
+      const ground = await playground('postgres15');
+      const { host = '', port = '', ...params } = ground.params();
+      const url = `jdbc:postgresql://${host}:${port}/${ground.database}`;
+      const place = { ...params, drv: 'org.postgresql.Driver', url, jdbc_drivers: jarsOf('postgres') };
+      return {
+        ...ground,
+        open: (more) => open({ ...place, ...more }, new AbortController().signal),
+        schema: 'public',
+        quote: (word) => `"${word.replaceAll('"', '""')}"`,
+        literal: (text) => `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`,
+        longText: 'text',
+        stop: async () => ground[Symbol.asyncDispose](),
+      };
+    },
+    { captures: false, scale: 0.25 },
+  );
 
 describe.skipIf(!drivers)('a JDBC source on PostgreSQL', () => {
   let ground: Playground;
@@ -113,7 +143,7 @@ describe.skipIf(!drivers)('a JDBC source on PostgreSQL', () => {
     expect(rows).toEqual([
       ['1', null, '1400-02-28'],
       ['2', null, '1000-01-01'],
-      ['3', '1.0', '2024-01-01'],
+      ['3', '1', '2024-01-01'],
     ]);
     expect(read.rules).toEqual([
       { rule: 'not_a_number', column: 'n', count: 2, examples: ['NaN (id=1)', 'Infinity (id=2)'] },
@@ -129,7 +159,7 @@ describe.skipIf(!drivers)('a JDBC source on PostgreSQL', () => {
     expect(await readAll(source, asText)).toEqual([
       ['1', 'NaN', '0400-02-29'],
       ['2', 'Infinity', '-0043-03-15'],
-      ['3', '1.0', '2024-01-01'],
+      ['3', '1', '2024-01-01'],
     ]);
   });
 
@@ -155,6 +185,78 @@ describe.skipIf(!drivers)('a JDBC source on PostgreSQL', () => {
       name: 'UnsupportedValue',
       message: expect.stringContaining('raise jdbc_heap_mb'),
     });
+  });
+
+  test('every type arrives as the manual says', async () => {
+    for (const statement of statements('typed', postgresTypes)) await ground.sql(statement);
+    await expectTypes(params(), 'public', 'typed', postgresTypes);
+  });
+
+  test('what looks like a Java object’s handle is a text where it is one; a number in a text must be whole', async () => {
+    await ground.sql('create domain address as text');
+    await ground.sql('create table mails (id int primary key, a address, n text)');
+    await ground.sql("insert into mails values (1, 'joe@feed', '12'), (2, 'a.b@1f', '1.5')");
+    expect(await readAll(source, await describeOne(source, 'public', 'mails'))).toEqual([
+      ['1', 'joe@feed', '12'],
+      ['2', 'a.b@1f', '1.5'],
+    ]);
+    const asInt = await describeOne(source, 'public', 'mails', { types: { n: 'INT' } });
+    await expect(readAll(source, asInt)).rejects.toThrow('1.5 in column "n" (id=2)');
+  });
+
+  test('rows that a policy hides are an error, not a loss', async () => {
+    await ground.sql('create table hidden (id int primary key, owner text)');
+    await ground.sql("insert into hidden values (1, 'mine'), (2, 'yours')");
+    await ground.sql("alter table hidden enable row level security; create policy p on hidden using (owner = 'mine')");
+    const role = `policed_${ground.database}`;
+    await ground.sql(`create role ${role} login password 'reads'; grant select on hidden to ${role}`);
+    try {
+      await using reader = await open(params({ uid: role, pwd: 'reads' }), never);
+      const table = await describeOne(reader, 'public', 'hidden');
+      await expect(readAll(reader, table)).rejects.toMatchObject({
+        name: 'AccessDenied',
+        message: expect.stringContaining('row-level security'),
+      });
+    } finally {
+      await ground.sql(`drop owned by ${role}; drop role ${role}`);
+    }
+  });
+
+  test('a schema whose name is no pattern', async () => {
+    await ground.sql('create schema "we\\ird_%"; create table "we\\ird_%"."t\\_" (id int primary key)');
+    expect((await source.tables('we\\ird_%'))?.map(({ name }) => name)).toEqual(['t\\_']);
+    expect((await describeOne(source, 'we\\ird_%', 't\\_')).key).toEqual(['id']);
+  });
+
+  test('the password is in no argument and no variable of the JVM', async () => {
+    const options = jdbcOptions(params({ pwd: ground.params()['pwd'] || 'unused-secret' }));
+    const { jvm } = await connect(options);
+    try {
+      const shown = childrenOf(process.pid).map((pid) =>
+        ['cmdline', 'environ'].map((file) => readFileSync(`/proc/${pid}/${file}`, 'latin1')).join(' '),
+      );
+      expect(shown.filter((text) => text.includes('FlowJdbc')).length).toBeGreaterThan(0);
+      expect(shown.join(' ')).not.toContain(options.password);
+      expect(shown.join(' ')).not.toContain(options.url);
+    } finally {
+      await jvm.stop();
+    }
+  });
+
+  test('a server that takes the connection and says nothing is given up, and its JVM goes', async () => {
+    const silent = createServer(() => {}).listen(0, '127.0.0.1');
+    try {
+      await new Promise((resolve) => silent.once('listening', resolve));
+      const { port } = silent.address() as AddressInfo;
+      const url = `jdbc:postgresql://127.0.0.1:${port}/d`;
+      const before = childrenOf(process.pid).length;
+      await expect(connect(jdbcOptions(params({ url })), never, 1_000)).rejects.toThrow(
+        'did not answer the login by JDBC within 1 s',
+      );
+      expect(childrenOf(process.pid).length).toBeLessThanOrEqual(before);
+    } finally {
+      silent.close();
+    }
   });
 
   test('sparse keys are cut at keys that exist; a key that is no bound ends the part that is used', async () => {
@@ -205,4 +307,34 @@ describe.skipIf(!drivers)('a JDBC source on PostgreSQL', () => {
     );
     return Number(row?.[0]);
   }
+});
+
+describe.skipIf(!drivers)('JDBC sources on MariaDB', () => {
+  test.each([
+    ['its own driver', 'org.mariadb.jdbc.Driver', 'mariadb', 'mariadb'],
+    ['MySQL’s driver', 'com.mysql.cj.jdbc.Driver', 'mysql', 'mysql'],
+  ] as const)('every type arrives as the manual says, by %s', async (_name, drv, jars, scheme) => {
+    await using ground = await mysqlPlayground('mariadb');
+    await ground.sql("set sql_mode = 'ALLOW_INVALID_DATES'");
+    // MySQL's driver does not know this type of MariaDB, and takes it for a text of any length.
+    const cases = mariadbTypes.filter(([declared]) => jars === 'mariadb' || declared !== 'uuid');
+    for (const statement of statements('typed', cases)) await ground.sql(statement);
+    await ground.sql('create table moments (id int primary key, at timestamp(6) null)');
+    await ground.sql("set time_zone = '+00:00'");
+    await ground.sql("insert into moments values (1, '2024-03-10 02:30:00.000001'), (2, null)");
+    const { host, port, db: _db, ...rest } = ground.params();
+    const params = { ...rest, drv, url: `jdbc:${scheme}://${host}:${port}/`, jdbc_drivers: jarsOf(jars) };
+    await expectTypes(params, ground.database, 'typed', cases);
+    // What the URL sets for the session does not cut a reading, or move its times.
+    const jdbc_options = "?sessionVariables=sql_select_limit=1,time_zone='-05:00',sql_mode=PAD_CHAR_TO_FULL_LENGTH";
+    await using source = await open({ ...params, jdbc_options }, never);
+    expect(await readAll(source, await describeOne(source, ground.database, 'moments'))).toEqual([
+      ['1', '2024-03-10 02:30:00.000001'],
+      ['2', null],
+    ]);
+    await expect(open({ ...params, db: 'no_such_database' }, never)).rejects.toMatchObject({
+      name: 'Misconfigured',
+      message: expect.stringContaining('no_such_database'),
+    });
+  });
 });
