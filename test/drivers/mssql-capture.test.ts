@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Position, Table } from '../../src/drivers/model.ts';
 import type { Source } from '../../src/drivers/source.ts';
+import { ServerError } from '../fakes/mssql/server.ts';
 import { type MssqlGround, mssqlGround } from './mssql-fixture.ts';
 import {
   capture,
@@ -22,6 +23,7 @@ afterEach(async () => {
   await ground?.[Symbol.asyncDispose]();
 });
 
+const AGAIN = 'read again';
 /** A copy that events are applied to: cells by table and key. */
 type Copy = Map<string, string[]>[];
 
@@ -38,7 +40,7 @@ async function copyOf(tables: readonly Table[]): Promise<Copy> {
   return copy;
 }
 
-/** Applies changes as a destination does; a row that is in no state to be changed is a fault. */
+/** Applies changes as a destination does, which reads rows again whose columns are nowhere to be had. */
 function apply(copy: Copy, events: readonly Seen[]): void {
   for (const event of events) {
     if (!('key' in event)) continue;
@@ -49,10 +51,7 @@ function apply(copy: Copy, events: readonly Seen[]): void {
     }
     const before = rows.get(event.oldKey ?? event.key);
     const cells = cellsOf(event.line);
-    for (const i of event.missing ?? []) {
-      if (!before) throw new Error(`a column is missing of a row that is not there: ${event.key}`);
-      cells[i] = before[i] as string;
-    }
+    for (const i of event.missing ?? []) cells[i] = before?.[i] ?? AGAIN;
     if (event.oldKey !== null) rows.delete(event.oldKey);
     rows.set(event.key, cells);
   }
@@ -126,7 +125,10 @@ describe.each([
       for (let i = 0; i < 6; i++) ground.run(transaction(next));
       const events = await drain(source, scope.request({ from }));
       apply(copy, events);
-      expect(copy).toEqual(await copyOf(all));
+      const now = await copyOf(all);
+      for (const [table, rows] of copy.entries())
+        for (const [key, cells] of rows) if (cells.includes(AGAIN)) rows.set(key, now[table]?.get(key) ?? []);
+      expect(copy).toEqual(now);
       const to = lastPosition(events);
       expect([source.reached(to, from), source.reached(from, to)]).toEqual([true, false]);
       expect(source.reached(to, await source.written())).toBe(true);
@@ -140,14 +142,14 @@ describe.each([
   it('of a long transaction come in pieces, in one commit', async () => {
     const all = await described();
     const scope = await scopeOf(source, all);
-    const body = 'long '.repeat(200);
-    ground.run(Array.from({ length: 3000 }, (_, i) => `insert into large values (${i}, N'${body}${i}', null, null)`));
+    const body = 'long '.repeat(1000);
+    ground.run(Array.from({ length: 600 }, (_, i) => `insert into large values (${i}, N'${body}${i}', null, null)`));
     await using reader = await capture(source, scope.request());
     const pieces: Seen[][] = [];
     for await (const piece of reader.events()) pieces.push(piece.map(seen));
     expect(pieces.length).toBeGreaterThan(5);
     const events = pieces.flat();
-    expect(changesOf(events)).toHaveLength(3000);
+    expect(changesOf(events)).toHaveLength(600);
     expect(events.filter(({ kind }) => kind === 'commit')).toHaveLength(1);
     expect(events.at(-2)?.kind).toBe('commit');
     expect(await rereadLines(reader, 2, ['17', '4711', '18'])).toHaveLength(2);
@@ -179,6 +181,23 @@ describe.each([
     expect(changesOf(events)).toEqual([]);
   });
 
+  it('are kept for so many hours more, or are lost', async () => {
+    const scope = await scopeOf(source, await described());
+    // Three days by CDC's own default, seven as change tracking is set here.
+    const hours = type === 'rds.mscdcm' ? 72 : 168;
+    expect(await source.logState('', scope.start.position)).toEqual({ bytes: null, hoursLeft: hours, lost: null });
+    ground.run('insert into plain (id) values (1)');
+    await source.written();
+    const state = await source.logState('', scope.start.position);
+    expect(state.lost).toBeNull();
+    expect(Math.abs((state.hoursLeft ?? 0) - hours)).toBeLessThan(1);
+    ground.fake.engine.cleanUp();
+    expect(await source.logState('', scope.start.position)).toMatchObject({
+      hoursLeft: 0,
+      lost: expect.stringMatching(/cleaned up/),
+    });
+  });
+
   it('of a database that was restored, or is another one, are refused', async () => {
     const scope = await scopeOf(source, await described());
     await expect(drain(source, scope.request({ identity: 'mssql:A1:other' }))).rejects.toMatchObject({
@@ -198,7 +217,7 @@ describe.each([
         for (const event of piece)
           if ('key' in event) {
             found.push(event.key);
-            if (found.length === 3) stop.abort(new Error('enough'));
+            if (found.length >= 3) stop.abort(new Error('enough'));
           }
     })();
     const write = setInterval(
@@ -207,13 +226,15 @@ describe.each([
     );
     await expect(reading).rejects.toThrow('enough');
     clearInterval(write);
-    expect(new Set(found).size).toBe(3);
+    // Each once, in the piece of the third one there may be more.
+    expect(found.length).toBeGreaterThanOrEqual(3);
+    expect(new Set(found).size).toBe(found.length);
   });
 
   it('survive a connection that is cut: the error passes, the next reader goes on', async () => {
     const scope = await scopeOf(source, await described());
     ground.run(
-      Array.from({ length: 2000 }, (_, i) => `insert into large values (${i}, N'${'x'.repeat(2000)}', null, null)`),
+      Array.from({ length: 400 }, (_, i) => `insert into large values (${i}, N'${'x'.repeat(10_000)}', null, null)`),
     );
     await using reader = await capture(source, scope.request());
     const events = reader.events();
@@ -228,7 +249,7 @@ describe.each([
     expect(failed?.name).toBe('Error');
     // Sessions that wait in the pool notice it a moment later.
     await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(changesOf(await drain(source, scope.request()))).toHaveLength(2000);
+    expect(changesOf(await drain(source, scope.request()))).toHaveLength(400);
   });
 });
 
@@ -260,10 +281,82 @@ describe('change tracking', () => {
     ground.run('insert into plain values (1, 1, null)');
     const scope = await scopeOf(source, [await describeOne(source, 'dbo', 'plain')]);
     ground.run('truncate table plain');
+    // It may have no version of its own: with the next change of any table it is seen.
+    ground.run('insert into plain values (2, 2, null)');
     expect(await drain(source, scope.request())).toMatchObject([
       { kind: 'structure', table: 0, now: null, reason: expect.stringMatching(/truncated/) },
       { kind: 'progress', atEnd: true },
     ]);
+  });
+
+  it('reads versions, checks and rows in one snapshot, where no clean-up takes anything away', async () => {
+    ground.run('create table other (id int primary key)');
+    ground.fake.engine.track('dbo', 'other');
+    const scope = await scopeOf(source, [
+      await describeOne(source, 'dbo', 'plain'),
+      await describeOne(source, 'dbo', 'other'),
+    ]);
+    ground.run('insert into plain values (1, 1, null)');
+    const { engine } = ground.fake;
+    const sent = engine.statements.length;
+    engine.before = (sql) => {
+      if (!sql.includes('CHANGETABLE')) return;
+      ground.run('insert into plain values (2, 2, null)');
+      engine.cleanUp();
+      engine.before = undefined;
+    };
+    const events = await drain(source, scope.request());
+    expect(changesOf(events)).toMatchObject([{ kind: 'insert', key: '1' }]);
+    const told = engine.statements
+      .slice(sent)
+      .map((sql) =>
+        /(?:FROM|JOIN) \S*change_tracking_tables/.test(sql)
+          ? 'check'
+          : (/CHANGETABLE|TRANSACTION|CURRENT_VERSION/.exec(sql)?.[0] ?? ''),
+      );
+    // Isolation and begin, the version, checks before and after what is read.
+    expect(told.filter((word) => word !== '').join(' ')).toMatch(
+      /^TRANSACTION TRANSACTION CURRENT_VERSION check (check )?CHANGETABLE check CHANGETABLE CHANGETABLE CHANGETABLE check TRANSACTION$/,
+    );
+    // What came meanwhile was cleaned up before it was read.
+    expect(await drain(source, scope.request({ from: lastPosition(events) }))).toMatchObject([
+      { kind: 'structure', table: 0, reason: expect.stringMatching(/cleaned up/) },
+      { kind: 'structure', table: 1 },
+      { kind: 'progress' },
+    ]);
+  });
+
+  it('begins with the version of a snapshot', async () => {
+    const { statements } = ground.fake.engine;
+    const sent = statements.length;
+    await source.begin('p', 'p_1', [{ schema: 'dbo', name: 'plain' }], () => {}, new AbortController().signal);
+    expect(statements.slice(sent, sent + 4)).toEqual([
+      'SET TRANSACTION ISOLATION LEVEL SNAPSHOT',
+      'BEGIN TRANSACTION',
+      'SELECT CHANGE_TRACKING_CURRENT_VERSION() AS version',
+      'COMMIT TRANSACTION',
+    ]);
+  });
+
+  it('has only that table loaded again which is dropped while it is read', async () => {
+    ground.run('create table other (id int primary key)');
+    ground.fake.engine.track('dbo', 'other');
+    const scope = await scopeOf(source, [
+      await describeOne(source, 'dbo', 'plain'),
+      await describeOne(source, 'dbo', 'other'),
+    ]);
+    ground.run(['insert into plain values (1, 1, null)', 'insert into other values (1)']);
+    const { engine } = ground.fake;
+    engine.before = (sql) => {
+      if (!/CHANGETABLE.*INNER JOIN \[dbo\]\.\[plain\]/.test(sql)) return;
+      engine.before = undefined;
+      throw new ServerError(208, "Invalid object name 'dbo.plain'.");
+    };
+    await expect(drain(source, scope.request())).rejects.toMatchObject({ name: 'Error' });
+    ground.run('drop table plain');
+    const events = await drain(source, scope.request());
+    expect(events[0]).toMatchObject({ kind: 'structure', table: 0, now: null });
+    expect(changesOf(events)).toMatchObject([{ table: 1, key: '1' }]);
   });
 
   it.each([
@@ -299,112 +392,6 @@ describe('change tracking', () => {
       action: expect.stringMatching(/SET CHANGE_TRACKING = ON/),
     });
     await expect(source.begin('p', 'p_1', [table.ref], () => {}, new AbortController().signal)).rejects.toThrow(/off/);
-  });
-});
-
-describe('CDC', () => {
-  beforeEach(async () => {
-    ground = await mssqlGround('rds.mscdcm');
-    ground.run('create table plain (id int primary key, a int, body nvarchar(max))');
-    ground.fake.engine.enableCdc('dbo', 'plain');
-    source = await ground.open({ cdc_wait: '1' });
-  });
-  const plain = () => describeOne(source, 'dbo', 'plain');
-
-  it('tells transactions in their order, each with its own commit, across tables', async () => {
-    ground.run('create table other (id int primary key, a int)');
-    ground.fake.engine.enableCdc('dbo', 'other');
-    const scope = await scopeOf(source, [await plain(), await describeOne(source, 'dbo', 'other')]);
-    for (let i = 0; i < 30; i++)
-      ground.run([`insert into plain values (${i}, ${i}, null)`, `insert into other values (${i}, 0)`]);
-    const events = await drain(source, scope.request());
-    const shown = events.map((event) => ('key' in event ? `${event.table}/${event.key}` : event.kind));
-    expect(shown).toEqual([...Array.from({ length: 30 }, (_, i) => [`0/${i}`, `1/${i}`, 'commit']).flat(), 'progress']);
-  });
-
-  it('leaves large values out that a statement did not set', async () => {
-    ground.run("insert into plain values (1, 1, N'body')");
-    const scope = await scopeOf(source, [await plain()]);
-    ground.run('update plain set a = 2');
-    ground.run('update plain set body = null');
-    expect(changesOf(await drain(source, scope.request()))).toMatchObject([
-      { kind: 'update', key: '1', missing: [2], row: ['1', '2', null] },
-      { kind: 'update', key: '1', missing: null, row: ['1', '2', null] },
-    ]);
-  });
-
-  it('delivers nothing while the capture job stands still, and loses nothing by it', async () => {
-    const scope = await scopeOf(source, [await plain()]);
-    ground.run('insert into plain values (1, 1, null)');
-    await source.written();
-    ground.fake.engine.settings.agent = false;
-    ground.run('insert into plain values (2, 2, null)');
-    const before = await drain(source, scope.request());
-    expect(changesOf(before)).toHaveLength(1);
-    expect(await source.preflight([])).toMatchObject([
-      { severity: 'error', code: 'agent', message: expect.stringMatching(/SQL Server Agent/) },
-    ]);
-    ground.fake.engine.settings.agent = true;
-    expect(changesOf(await drain(source, scope.request({ from: lastPosition(before) })))).toHaveLength(1);
-  });
-
-  it('goes over to a second instance where it begins, with the columns that it holds', async () => {
-    const table = await plain();
-    const scope = await scopeOf(source, [table]);
-    ground.run('insert into plain values (1, 1, null)');
-    ground.run('alter table plain add c int null');
-    ground.run('insert into plain values (2, 2, null, 22)');
-    ground.fake.engine.enableCdc('dbo', 'plain', 'dbo_plain_2');
-    ground.run('insert into plain values (3, 3, null, 33)');
-    const seenFirst = await drain(source, scope.request());
-    // The column is not captured by the first instance, which is said first.
-    expect(seenFirst[0]).toMatchObject({
-      kind: 'structure',
-      now: { columns: [{ name: 'id' }, { name: 'a' }, { name: 'body' }] },
-    });
-    const kept = (seenFirst[0]?.kind === 'structure' && seenFirst[0].now) as Table;
-    const old = await drain(source, scope.request({ tables: [{ table: kept, skip: [] }] }));
-    expect(old.map((event) => ('key' in event ? event.key : event.kind))).toEqual([
-      '1',
-      'commit',
-      '2',
-      'commit',
-      'progress',
-      'structure',
-      'progress',
-    ]);
-    const now = old.find((event) => event.kind === 'structure');
-    const switched = (now?.kind === 'structure' && now.now) as Table;
-    expect(switched.columns.map(({ name }) => name)).toEqual(['id', 'a', 'body', 'c']);
-    const from = (old[4] as { position: Position }).position;
-    const last = await drain(source, scope.request({ from, tables: [{ table: switched, skip: [] }] }));
-    expect(changesOf(last)).toMatchObject([{ key: '3', row: ['3', '3', null, '33'] }]);
-  });
-
-  it('has a table loaded again whose instance is gone', async () => {
-    const scope = await scopeOf(source, [await plain()]);
-    ground.run('insert into plain values (1, 1, null)');
-    ground.fake.engine.disableCdc('dbo_plain');
-    expect(await drain(source, scope.request())).toMatchObject([
-      { kind: 'structure', now: null, reason: expect.stringMatching(/sp_cdc_enable_table/) },
-      { kind: 'progress' },
-    ]);
-  });
-
-  it('reads many tables in smaller windows, and one transaction over all of them', async () => {
-    const all: Table[] = [];
-    for (let i = 0; i < 15; i++) {
-      ground.run(`create table t${i} (id int primary key, a int)`);
-      ground.fake.engine.enableCdc('dbo', `t${i}`);
-      all.push(await describeOne(source, 'dbo', `t${i}`));
-    }
-    const scope = await scopeOf(source, all);
-    ground.run(all.map((_, i) => `insert into t${i} values (1, ${i})`));
-    for (let i = 0; i < 15; i++) ground.run(`update t${i} set a = a + 100`);
-    const events = await drain(source, scope.request());
-    const shown = events.map((event) => ('key' in event ? event.kind : event.kind));
-    expect(shown.slice(0, 16)).toEqual([...Array(15).fill('insert'), 'commit']);
-    expect(shown.slice(16)).toEqual([...Array.from({ length: 15 }, () => ['update', 'commit']).flat(), 'progress']);
   });
 });
 

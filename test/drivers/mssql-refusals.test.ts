@@ -183,4 +183,31 @@ describe('preflight', () => {
       },
     ]);
   });
+
+  it('finds values and rows that the server hides from the user', async () => {
+    ground = await mssqlGround('rds.msfull');
+    ground.run('create table t (id int primary key, iban nvarchar(30))');
+    const table = { schema: 'dbo', name: 't' };
+    const { settings } = ground.fake.engine;
+    settings.masked = 'iban';
+    settings.filtered = 't';
+    await using source = await ground.open();
+    expect(await source.preflight([table])).toMatchObject([
+      {
+        severity: 'warning',
+        code: 'mask',
+        message: expect.stringMatching(/masks iban of \[dbo\]\.\[t\].*GRANT UNMASK/),
+        table,
+      },
+      { severity: 'warning', code: 'rows', message: expect.stringMatching(/security policy filters/), table },
+    ]);
+    expect(await source.describe([{ ref: table, options: {} }])).toMatchObject([
+      {
+        table: {
+          columns: [{ name: 'id' }],
+          leftOut: [{ name: 'iban', reason: expect.stringMatching(/GRANT UNMASK/) }],
+        },
+      },
+    ]);
+  });
 });

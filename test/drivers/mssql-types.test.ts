@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatColumnType } from '../../src/drivers/column-types.ts';
+import { createRowWriter } from '../../src/drivers/mssql/row-text.ts';
 import type { Source } from '../../src/drivers/source.ts';
 import { variant } from '../fakes/mssql/convert.ts';
 import { type MssqlGround, mssqlGround } from './mssql-fixture.ts';
@@ -237,11 +238,41 @@ describe('types of SQL Server', () => {
     ]);
   });
 
-  it('a cell of many megabytes arrives whole', async () => {
-    ground.run('create table huge (id int primary key, body nvarchar(max))');
-    ground.run(`insert into huge values (1, N'${'0123456789 é\t'.repeat(60_000)}')`);
-    const [row] = await readAll(source, await describeOne(source, 'dbo', 'huge'));
-    expect(row?.[1]?.length).toBe(780_000);
-    expect(row?.[1]).toBe('0123456789 é\t'.repeat(60_000));
+  it.each([
+    ['text', 0],
+    ['text whose pieces would cut a character', 1],
+    ['binary', 0],
+  ])('a cell of several megabytes arrives whole: %s', (kind, shift) => {
+    const binary = kind === 'binary';
+    const fields = [
+      { name: 'id', encoding: 'plain' as const, key: true },
+      { name: 'v', encoding: binary ? ('hex' as const) : ('text' as const), key: false },
+    ];
+    const value = binary ? Buffer.alloc(3_000_001, 'x\n') : 'y'.repeat(shift) + '😀\té\\'.repeat(500_000);
+    const writer = createRowWriter('dbo.t', fields, false);
+    writer.add([1, binary ? Buffer.from('small') : 'small']);
+    writer.add([2, value]);
+    writer.add([3, null]);
+    const { data, rows } = writer.take();
+    const cell = binary
+      ? (value as Buffer).toString('hex').toUpperCase()
+      : (value as string).replaceAll('\\', '\\\\').replaceAll('\t', '\\t');
+    const small = binary ? '736D616C6C' : 'small';
+    expect(rows).toBe(3);
+    expect(data.equals(Buffer.from(`1\t${small}\n2\t${cell}\n3\t\\N\n`))).toBe(true);
+    expect(writer.pending).toBe(0);
+  });
+
+  it('cuts a table by what can be bounded of its key, once for each value of it', async () => {
+    ground.run('create table partly (a nvarchar(10), h hierarchyid, pad nvarchar(200), primary key (a, h))');
+    const row = (n: number) => `(N'${n < 250 ? 1 : n}', '/${n}/', N'${'p'.repeat(150)}')`;
+    ground.run(`insert into partly values ${Array.from({ length: 300 }, (_, n) => row(n)).join(', ')}`);
+    const table = await describeOne(source, 'dbo', 'partly');
+    const { statements } = ground.fake.engine;
+    const before = statements.length;
+    const { ranges } = await source.split(table, undefined, 3_000);
+    expect(statements.slice(before).filter((sql) => sql.includes('OFFSET')).length).toBeLessThan(40);
+    expect(new Set(ranges).size).toBe(ranges.length);
+    expect(await readAll(source, table, { chunkBytes: 3_000 })).toHaveLength(300);
   });
 });

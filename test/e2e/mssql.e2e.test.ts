@@ -32,7 +32,7 @@ afterEach(async () => {
 const odd = 'Order "x" [y] é.t-表';
 const tables = ['big', 'text_key', odd];
 
-/** Tables of several shapes, 3,000 rows in the largest. */
+/** Tables of several shapes, 1,500 rows in the largest. */
 async function seed(type: string): Promise<SeededSource> {
   ground = await mssqlGround(type);
   const version = type === 'rds.msts' ? ', rv rowversion' : '';
@@ -50,10 +50,10 @@ async function seed(type: string): Promise<SeededSource> {
     if (type === 'rds.msadbctm') ground.fake.engine.track('dbo', table);
     else if (type === 'rds.mscdcm') ground.fake.engine.enableCdc('dbo', table);
   ground.run(
-    `insert into big (id, a, b, c, d, f, g) values ${rows(3000, (n) => `${n}, ${n % 7 === 0 ? 'null' : n}, N'row ${n}\t\\ 😀', '${n}.25', '2024-02-29 12:00:00.${String(n).padStart(6, '0')}', ${n % 11 === 0 ? "''" : `'${'x'.repeat(n % 50)}'`}, ${n % 2}`)}`,
+    `insert into big (id, a, b, c, d, f, g) values ${rows(1500, (n) => `${n}, ${n % 7 === 0 ? 'null' : n}, N'row ${n}\t\\ 😀', '${n}.25', '2024-02-29 12:00:00.${String(n).padStart(6, '0')}', ${n % 11 === 0 ? "''" : `'${'x'.repeat(n % 50)}'`}, ${n % 2}`)}`,
   );
   ground.run(
-    `insert into text_key (country, code, v) values ${rows(500, (n) => `'c${n % 10}', N'k${n}', '${n}.1234'`)}`,
+    `insert into text_key (country, code, v) values ${rows(300, (n) => `'c${n % 10}', N'k${n}', '${n}.1234'`)}`,
   );
   ground.run(
     `insert into ${name} ([select], [a "b], bytes) values ${rows(50, (n) => `${n}, N'v${n}', 0x00FF${String(n).padStart(2, '0')}`)}`,
@@ -109,7 +109,8 @@ describe.each([
     );
     await expectGood(handle, await runFull(handle));
     await expectEqual();
-    for (let round = 1; round <= 2; round++) {
+    // Two for one of them: the second begins where the first has ended.
+    for (let round = 1; round <= (type === 'rds.mscdcm' ? 2 : 1); round++) {
       change(round);
       // A cursor sees no deletes, and a key that changes is a delete too.
       if (type !== 'rds.msts')
@@ -159,8 +160,10 @@ describe.each([
       await expectGood(handle, await runOperation(handle, 'delta'));
       await expectEqual();
     }
-    await expectGood(handle, await runFull(handle));
-    await expectEqual();
+    if (type === 'rds.mscdcm') {
+      await expectGood(handle, await runFull(handle));
+      await expectEqual();
+    }
     await expectClean(target);
     expect(target.rejections()).toEqual([]);
     await handle.executeUpdate(updates.remove, { args: [{}] });

@@ -1,5 +1,6 @@
 import type { TableRef } from '../model.ts';
-import type { Connection, Row } from './connection.ts';
+import type { Connection } from './connection.ts';
+import type { Row } from './session.ts';
 import type { CatalogColumn } from './types.ts';
 
 export type CatalogIndex = {
@@ -97,9 +98,10 @@ async function fill(connection: Connection, listed: readonly Listed[], whole: bo
           )
         : [],
     );
+    const hidden = await hiddenOf(connection, columns);
     for (const { id, name, kind } of part) {
       const [size] = sizes.get(id) ?? [];
-      const own = (columns.get(id) ?? []).map(column);
+      const own = (columns.get(id) ?? []).map((row) => column(row, hidden.has(id)));
       filled.push({
         id,
         name,
@@ -115,6 +117,23 @@ async function fill(connection: Connection, listed: readonly Listed[], whole: bo
   }
   return filled;
 }
+
+/** Tables with masked columns, whose values this user is not shown; the grant is the database's, or from 2022 on a table's. */
+async function hiddenOf(connection: Connection, columns: ReadonlyMap<number, readonly Row[]>): Promise<Set<number>> {
+  const hidden = new Set<number>();
+  for (const [id, rows] of columns) {
+    if (!rows.some((row) => Number(row[MASKED]) === 1)) continue;
+    const [row] = await connection.query(
+      `SELECT HAS_PERMS_BY_NAME(DB_NAME(), N'DATABASE', N'UNMASK') AS every, HAS_PERMS_BY_NAME(QUOTENAME(OBJECT_SCHEMA_NAME(@id)) + N'.' + QUOTENAME(OBJECT_NAME(@id)), N'OBJECT', N'UNMASK') AS one`,
+      { id: BigInt(id) },
+    );
+    if (Number(row?.[0] ?? 0) !== 1 && Number(row?.[1] ?? 0) !== 1) hidden.add(id);
+  }
+  return hidden;
+}
+
+/** The place of `is_masked` in the rows of `columnsOf`. */
+const MASKED = 15;
 
 function byId(rows: readonly Row[]): Map<number, Row[]> {
   const found = new Map<number, Row[]>();
@@ -140,11 +159,12 @@ function columnsOf({ facts }: Connection, ids: string): string {
   // sys.columns of 2012 and 2014 knows neither.
   const encrypted = facts.major >= 13 || facts.azure ? 'CONVERT(int, c.encryption_type)' : 'NULL';
   const graph = facts.major >= 14 || facts.azure ? 'CONVERT(int, c.graph_type)' : 'NULL';
+  const masked = facts.major >= 13 || facts.azure ? 'CONVERT(int, c.is_masked)' : '0';
   return `SELECT c.object_id, c.column_id, c.name, COALESCE(b.name, t.name) AS type_name, CONVERT(int, c.max_length) AS max_length,
  CONVERT(int, c.[precision]) AS type_precision, CONVERT(int, c.[scale]) AS type_scale, CONVERT(int, c.is_nullable) AS is_nullable,
  c.collation_name, CONVERT(int, c.is_computed) AS is_computed,
  COALESCE(COLUMNPROPERTY(c.object_id, c.name, N'IsDeterministic'), 1) AS is_deterministic,
- c.default_object_id, CONVERT(int, c.is_column_set) AS is_column_set, ${encrypted} AS encryption_type, ${graph} AS graph_type
+ c.default_object_id, CONVERT(int, c.is_column_set) AS is_column_set, ${encrypted} AS encryption_type, ${graph} AS graph_type, ${masked} AS is_masked
 FROM sys.columns AS c
 INNER JOIN sys.types AS t ON t.user_type_id = c.user_type_id
 LEFT JOIN sys.types AS b ON b.user_type_id = c.system_type_id AND b.system_type_id = c.system_type_id
@@ -161,7 +181,7 @@ WHERE i.object_id IN (${ids}) AND ic.key_ordinal > 0 AND i.is_disabled = 0 AND i
 ORDER BY i.object_id, i.is_primary_key DESC, i.index_id, ic.key_ordinal`;
 }
 
-function column(row: Row): CatalogColumn {
+function column(row: Row, hidden: boolean): CatalogColumn {
   const [
     ,
     id,
@@ -192,8 +212,12 @@ function column(row: Row): CatalogColumn {
     computed: Number(computed) === 1,
     deterministic: Number(deterministic) === 1,
     hasDefault: Number(fallback ?? 0) !== 0,
-    odd: Number(set) === 1 ? 'column set' : secret !== null ? 'encrypted' : graph !== null ? 'graph' : '',
+    odd: oddOf(Number(set) === 1, secret !== null, graph !== null, hidden && Number(row[MASKED]) === 1),
   };
+}
+
+function oddOf(set: boolean, secret: boolean, graph: boolean, hidden: boolean): CatalogColumn['odd'] {
+  return set ? 'column set' : secret ? 'encrypted' : graph ? 'graph' : hidden ? 'hidden' : '';
 }
 
 function fullType(word: string, numbers: { bytes: number; precision: number; scale: number }): string {

@@ -1,26 +1,26 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Capture, CaptureRequest, FollowedTable, LogEvent } from '../changes.ts';
+import type { Capture, CaptureRequest, LogEvent } from '../changes.ts';
 import { PositionLost } from '../errors.ts';
 import { after, REREAD_GRACE_MS } from '../grace.ts';
 import type { Position, RuleUse } from '../model.ts';
-import { type Instance, newest, pinned, readInstances } from './cdc-instances.ts';
+import { readInstances } from './cdc-instances.ts';
 import { type Lane, openLane } from './cdc-lane.ts';
 import { requireCdc, scanned } from './cdc-scan.ts';
+import { busyTables, type Follower, requireKept, sinceOf, survey } from './cdc-survey.ts';
 import type { Connection } from './connection.ts';
-import { newsOf } from './news.ts';
+import { toldLater } from './errors.ts';
 import type { Pool } from './pool.ts';
 import { checkIdentity, decodeLsn, encodeLsn, identity, maxLsn, readClocks } from './position.ts';
 import { rereadKeys } from './reread.ts';
-import { quoteName } from './sql.ts';
 
 /** Transactions that are merged at a time, and tables whose changes are read side by side for that. */
 const TRANSACTIONS_AT_ONCE = 2_000;
 const LANES = 12;
 const POLL_MS = 1_000;
-const ASKED_AT_ONCE = 50;
+/** Changes are passed on by so many bytes, each time after a look whether they are whole. */
+const PIECE_BYTES = 262_144;
 
 type Transaction = { readonly lsn: string; readonly at: number };
-type Follower = { readonly one: FollowedTable; readonly index: number; readonly instance: Instance };
 
 /** Opens a reader of CDC's change tables. Throws `PositionLost` when they do not reach back to `from`. */
 export async function openCdc(
@@ -29,20 +29,7 @@ export async function openCdc(
   { refuse, waitMs }: { readonly refuse: boolean; readonly waitMs: number },
   signal: AbortSignal,
 ): Promise<Capture> {
-  await pool.lend(async (connection) => {
-    requireCdc(connection);
-    checkIdentity(request.identity, await identity(connection));
-    const max = await maxLsn(connection);
-    if (
-      max !== null &&
-      max < decodeLsn(request.from) &&
-      (await readInstances(connection)).every(({ startLsn }) => startLsn < decodeLsn(request.from))
-    )
-      throw new PositionLost(
-        'CDC stands before the stored position: the database was restored.',
-        'Run a full extract.',
-      );
-  }, signal);
+  await pool.lend((connection) => requireSame(connection, request), signal);
   const stop = new AbortController();
   const ending = AbortSignal.any([signal, stop.signal]);
   const rereading = AbortSignal.any([after(signal, REREAD_GRACE_MS), stop.signal]);
@@ -57,15 +44,16 @@ export async function openCdc(
         ending.throwIfAborted();
         const to = goal ?? (await pool.lend(maxLsn, ending)) ?? from;
         if (to > from) {
-          const { followers, news, until } = await pool.lend((one) => survey(one, from, to), ending);
+          const live = request.tables.flatMap((one, index) => (dropped.has(index) ? [] : [{ one, index }]));
+          const here = from;
+          const { followers, news, until } = await pool.lend((one) => survey(one, live, here, to), ending);
           for (const event of news) {
             dropped.add(event.table);
             yield [event];
           }
-          const transactions = await pool.lend((one) => transactionsOf(one, from, until), ending);
-          const full = transactions.length === TRANSACTIONS_AT_ONCE;
-          yield* windowOf(followers, from, transactions);
-          from = full ? (transactions.at(-1)?.lsn ?? until) : until;
+          const transactions = await pool.lend((one) => transactionsOf(one, here, until), ending);
+          yield* whole(windowOf(followers, from, transactions), followers, from);
+          from = transactions.at(-1)?.lsn ?? until;
           if (from < to) {
             yield [{ kind: 'progress', position: encodeLsn(from), atEnd: false }];
             continue;
@@ -76,57 +64,30 @@ export async function openCdc(
         await sleep(POLL_MS, undefined, { signal: ending });
       }
     } catch (error) {
-      throw ending.aborted ? ending.reason : error;
+      throw ending.aborted ? ending.reason : toldLater(error);
     }
   }
 
-  /** What is to be read after `from`, and up to where with the instances that there are. */
-  async function survey(connection: Connection, from: string, to: string) {
-    const live = request.tables.flatMap((one, index) => (dropped.has(index) ? [] : [{ one, index }]));
-    const all = await readInstances(connection);
-    let until = to;
-    const chosen = new Map<number, Instance>();
-    const choose = (instances: readonly Instance[], place: number): Instance | undefined => {
-      const { one, index } = live[place] as (typeof live)[number];
-      const old = pinned(instances, one.table.storage);
-      const last = newest(instances);
-      // The new instance holds nothing from before it was made: the old one is read up to there.
-      const use = old && last && last !== old && from < last.startLsn ? old : last;
-      if (use === old && last && last !== old && last.startLsn < until) until = last.startLsn;
-      if (use) chosen.set(index, use);
-      return use;
-    };
-    const found = await newsOf(
-      connection,
-      'cdc',
-      live.map(({ one }) => one),
-      choose,
-    );
-    const least = await leastLsns(connection, all);
-    const news: Extract<LogEvent, { kind: 'structure' }>[] = [];
-    const followers: Follower[] = [];
-    for (const [i, { one, index }] of live.entries()) {
-      const instance = chosen.get(index);
-      const name = `${one.table.ref.schema}.${one.table.ref.name}`;
-      const since = [from, ...one.skip.map(decodeLsn)].sort().at(-1) as string;
-      if (!instance)
-        news.push({
-          kind: 'structure',
-          table: index,
-          now: null,
-          reason: `CDC is not enabled for ${name}: EXEC sys.sp_cdc_enable_table @source_schema = N'${one.table.ref.schema}', @source_name = N'${one.table.ref.name}', @role_name = NULL.`,
-        });
-      else if (since < (least.get(instance.name) ?? instance.startLsn))
-        news.push({
-          kind: 'structure',
-          table: index,
-          now: null,
-          reason: `The change table of ${name} begins after what was read last: it was cleaned up (retention of the cleanup job), or made anew.`,
-        });
-      else if (found[i]) news.push({ kind: 'structure', table: index, ...found[i] });
-      else followers.push({ one, index, instance });
+  /** Pieces of changes, each passed on only when no clean-up can have taken any of them away. */
+  async function* whole(
+    pieces: AsyncIterable<readonly LogEvent[]>,
+    followers: readonly Follower[],
+    from: string,
+  ): AsyncGenerator<readonly LogEvent[], void, undefined> {
+    let waiting: LogEvent[] = [];
+    let bytes = 0;
+    for await (const piece of pieces) {
+      waiting.push(...piece);
+      for (const event of piece) bytes += 'data' in event ? event.to - event.from + event.key.length : 0;
+      if (bytes < PIECE_BYTES) continue;
+      await pool.lend((one) => requireKept(one, followers, from), ending);
+      yield waiting;
+      waiting = [];
+      bytes = 0;
     }
-    return { followers, news, until };
+    // That there is nothing to pass on must be true as well.
+    await pool.lend((one) => requireKept(one, followers, from), ending);
+    if (waiting.length > 0) yield waiting;
   }
 
   /** The changes of consecutive transactions: tables side by side, or in smaller windows, or one after the other within one transaction. */
@@ -173,10 +134,14 @@ export async function openCdc(
   }
 
   function open({ one, index, instance }: Follower, from: string, to: string): Promise<Lane> {
-    const since = [from, ...one.skip.map(decodeLsn)].sort().at(-1) as string;
-    return openLane(pool, { index, table: one.table, instance, since, to, refuse }, ending, (uses) => {
-      rules.set(index, [...(rules.get(index) ?? []), ...uses]);
-    });
+    return openLane(
+      pool,
+      { index, table: one.table, instance, since: sinceOf(from, one), to, refuse },
+      ending,
+      (uses) => {
+        rules.set(index, [...(rules.get(index) ?? []), ...uses]);
+      },
+    );
   }
 
   return {
@@ -199,12 +164,31 @@ export async function openCdc(
   };
 }
 
+/** Throws when the log is not the one that was followed. */
+async function requireSame(
+  connection: Connection,
+  { identity: stored, from: position }: CaptureRequest,
+): Promise<void> {
+  requireCdc(connection);
+  checkIdentity(stored, await identity(connection));
+  const from = decodeLsn(position);
+  const max = await maxLsn(connection);
+  if (max === null || max >= from) return;
+  // The job has not come to an instance's own beginning yet.
+  if ((await readInstances(connection)).some(({ startLsn }) => startLsn !== null && startLsn >= from)) return;
+  throw new PositionLost('CDC stands before the stored position: the database was restored.', 'Run a full extract.');
+}
+
 function commitOf({ lsn, at }: Transaction): LogEvent {
   return { kind: 'commit', position: encodeLsn(lsn) as Position, at };
 }
 
+/**
+ * The next transactions after `from`, all up to `to` or as many as are merged at a time. `to` itself is always among the last: changes that
+ * no line of the mapping names are told with it rather than left out.
+ */
 async function transactionsOf(connection: Connection, from: string, to: string): Promise<Transaction[]> {
-  const { zone } = await readClocks(connection);
+  const { zone, utc } = await readClocks(connection);
   const rows = await connection.query(
     `SELECT TOP (${TRANSACTIONS_AT_ONCE}) CONVERT(nvarchar(20), m.start_lsn, 2) AS start_lsn, CONVERT(nvarchar(23), m.tran_end_time, 121) AS ended
 FROM cdc.lsn_time_mapping AS m
@@ -213,38 +197,10 @@ ORDER BY m.start_lsn`,
     { from, to },
   );
   // Times are in the server's own zone.
-  return rows.map(([lsn, ended]) => ({
+  const found = rows.map(([lsn, ended]) => ({
     lsn: String(lsn),
     at: Date.parse(`${String(ended).replace(' ', 'T')}Z`) - zone * 60_000,
   }));
-}
-
-async function leastLsns(connection: Connection, instances: readonly Instance[]): Promise<Map<string, string>> {
-  const rows =
-    instances.length === 0
-      ? []
-      : await connection.query(
-          `SELECT ct.capture_instance, CONVERT(nvarchar(20), sys.fn_cdc_get_min_lsn(ct.capture_instance), 2) AS min_lsn
-FROM cdc.change_tables AS ct`,
-        );
-  return new Map(rows.flatMap(([name, lsn]) => (lsn == null ? [] : [[String(name), String(lsn)] as const])));
-}
-
-async function busyTables(
-  connection: Connection,
-  followers: readonly Follower[],
-  from: string,
-  to: string,
-): Promise<Follower[]> {
-  const busy: Follower[] = [];
-  for (let at = 0; at < followers.length; at += ASKED_AT_ONCE) {
-    const part = followers.slice(at, at + ASKED_AT_ONCE);
-    const asked = part.map(
-      ({ instance }, i) =>
-        `SELECT ${i} AS place WHERE EXISTS (SELECT 1 AS one FROM cdc.${quoteName(instance.changeTable)} AS c WHERE c.[__$start_lsn] > CONVERT(binary(10), @from, 2) AND c.[__$start_lsn] <= CONVERT(binary(10), @to, 2))`,
-    );
-    const found = new Set((await connection.query(asked.join('\nUNION ALL\n'), { from, to })).map(([i]) => Number(i)));
-    busy.push(...part.filter((_, i) => found.has(i)));
-  }
-  return busy;
+  if (found.length < TRANSACTIONS_AT_ONCE && (found.at(-1)?.lsn ?? from) < to) found.push({ lsn: to, at: utc });
+  return found;
 }

@@ -4,11 +4,12 @@ import { chooseCursor } from '../cursor.ts';
 import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
 import type { Column, Described, DescribeRequest, LeftOut, Table, TableOptions } from '../model.ts';
 import { type CatalogTable, readTables } from './catalog.ts';
-import { type Instance, newest, readInstances } from './cdc-instances.ts';
+import { type Instance, newest, pin, readInstances } from './cdc-instances.ts';
 import type { Connection } from './connection.ts';
 import { chooseKey } from './key.ts';
 import type { CaptureMode } from './options.ts';
 import { chunkSelect, EVERYTHING } from './range.ts';
+import { readTracked, type Tracked } from './tracked.ts';
 import { type CatalogColumn, columnType } from './types.ts';
 
 /**
@@ -26,6 +27,7 @@ export async function describeTables(
     requests.map(({ ref }) => ref),
   );
   const instances = mode === 'cdc' ? await readInstances(connection) : [];
+  const tracked = new Map(mode === 'tracking' ? (await readTracked(connection)).map((one) => [one.id, one]) : []);
   const described: Described[] = [];
   for (const [index, { ref, options }] of requests.entries()) {
     try {
@@ -39,7 +41,7 @@ export async function describeTables(
         instances.filter(({ table }) => table === found.id),
         index,
       );
-      const table = describeTable(ref, found, options, mode, instance);
+      const table = describeTable(ref, found, options, mode, instance, tracked.get(found.id));
       if (options.where !== undefined && options.where.trim() !== '')
         await checkCondition(connection, table, options.where);
       described.push({ ref, table });
@@ -64,13 +66,14 @@ async function checkCondition(connection: Connection, table: Table, where: strin
   }
 }
 
-/** `instance`: the capture instance that changes come from, of a source that is followed by CDC. */
+/** `instance`: the capture instance that changes come from, of a source that is followed by CDC. `tracked`: of one that is by change tracking. */
 export function describeTable(
   ref: DescribeRequest['ref'],
   found: CatalogTable,
   options: TableOptions,
   mode: CaptureMode,
   instance?: Instance,
+  tracked?: Tracked,
 ): Table {
   const where = `${ref.schema}.${ref.name}`;
   const leftOut: LeftOut[] = [];
@@ -113,8 +116,8 @@ export function describeTable(
     approxRows: found.rows,
     approxBytes: found.bytes,
     structure: structureOf(kept, columns, leftOut, key, cursor),
-    // A memory-optimized table is read in another way; changes come from one capture instance, as it was made once.
-    storage: found.memory ? 'memory' : instance ? `${instance.name}@${instance.startLsn}` : '',
+    // A memory-optimized table is read in another way; changes come from one capture instance, or from one beginning of change tracking.
+    storage: found.memory ? 'memory' : instance ? pin(instance) : (tracked?.began ?? ''),
     warnings,
   };
 }
@@ -130,6 +133,8 @@ function leaveOut(column: CatalogColumn, mode: CaptureMode, instance: Instance |
       return 'A column set: it shows sparse columns that are copied themselves.';
     case 'encrypted':
       return 'An encrypted column (Always Encrypted): only clients with its key can read it.';
+    case 'hidden':
+      return 'The server masks its values for this user (dynamic data masking): GRANT UNMASK.';
     case 'graph':
       return 'A column of a graph table that the server keeps to itself.';
   }
@@ -137,7 +142,7 @@ function leaveOut(column: CatalogColumn, mode: CaptureMode, instance: Instance |
     return 'A computed column that is not deterministic: it changes without a change that could be followed.';
   if (mode === 'cdc' && instance) {
     if (column.computed) return 'A computed column: CDC carries no values of them. Compute it at the destination.';
-    if (!instance.columns.includes(column.name))
+    if (!instance.columns.some(({ id }) => id === column.id))
       return `The capture instance ${instance.name} does not hold it: make a second one with EXEC sys.sp_cdc_enable_table.`;
   }
   return null;

@@ -1,10 +1,18 @@
 import { AccessDenied, isPermanent, Misconfigured, StructureChanged } from '../errors.ts';
 
-/** What tedious attaches to errors: the server's number, or a word of its own for what befell the connection. */
-type ServerError = Error & { readonly number?: number; readonly code?: string; readonly cause?: unknown };
+/** What `mssql` and tedious below it attach to errors: the server's number, a word of their own for what befell the connection, what it came of. */
+type ServerError = Error & {
+  readonly number?: number;
+  readonly code?: string;
+  readonly cause?: unknown;
+  readonly originalError?: unknown;
+};
+
+/** What to do where the server has no TLS. */
+export const NO_TLS = 'Set ssl_mode to prefer or disable.';
 
 /**
- * Turns whatever tedious threw into a class of `errors.ts`, or into a plain error, which callers take as transient. Messages are the
+ * Turns whatever `mssql` threw into a class of `errors.ts`, or into a plain error, which callers take as transient. Messages are the
  * server's own or fixed ones; statements and passwords are left out. Numbers: Microsoft Learn, "Database Engine events and errors".
  */
 export function translate(error: unknown): Error {
@@ -27,7 +35,7 @@ export function translate(error: unknown): Error {
   if (code === 'EENCRYPT')
     return /requires encryption/.test(text)
       ? new AccessDenied('The server accepts encrypted connections only.', 'Set ssl_mode to require or verify-full.')
-      : new Misconfigured('The server does not offer TLS.', 'Set ssl_mode to prefer or disable.');
+      : new Misconfigured('The server does not offer TLS.', NO_TLS);
   if (code === 'EINSTLOOKUP')
     return new Error(
       `The named instance was not found: ${text}. SQL Server Browser must run and UDP port 1434 be open; or set \`port\` to the instance's own port.`,
@@ -43,6 +51,14 @@ export function translate(error: unknown): Error {
   );
 }
 
+/**
+ * What a reader of changes throws instead: a table that was dropped or altered while it was read is told of by the next look, of that table
+ * alone, while `StructureChanged` would end the whole stream.
+ */
+export function toldLater(error: unknown): unknown {
+  return error instanceof StructureChanged ? new Error(error.message) : error;
+}
+
 /** The server's number of a translated or untranslated error; undefined for anything else. */
 export function errorNumber(error: unknown): number | undefined {
   return error instanceof Error ? (error as ServerError).number : undefined;
@@ -50,11 +66,16 @@ export function errorNumber(error: unknown): number | undefined {
 
 function deepestCode(error: ServerError): string {
   let code = error.code ?? '';
-  for (let one: unknown = error.cause, depth = 0; one instanceof Error && depth < 5; depth++) {
+  let one: unknown = causeOf(error);
+  for (let depth = 0; one instanceof Error && depth < 5; depth++) {
     code = (one as ServerError).code ?? code;
-    one = one.cause;
+    one = causeOf(one);
   }
   return code;
+}
+
+function causeOf(error: ServerError): unknown {
+  return error.cause ?? error.originalError;
 }
 
 function numbered(error: Error, number: number | undefined): Error {

@@ -22,6 +22,11 @@ export async function newsOf(
   return tables.map(({ table }, i) => {
     const now = described[i];
     if (!now || 'error' in now) return { now: null, reason: now?.error.message ?? 'The table is gone.' };
+    if (mode === 'tracking' && now.table.storage !== table.storage)
+      return {
+        now: null,
+        reason: `${table.ref.schema}.${table.ref.name} was truncated, or change tracking was switched off and on.`,
+      };
     if (now.table.structure === table.structure && now.table.storage === table.storage) return null;
     return changed(table, now.table);
   });

@@ -51,7 +51,8 @@ export async function readClocks(connection: Connection): Promise<Clocks> {
   const [row] = await connection.query(CLOCKS);
   return {
     utc: Date.parse(`${String(row?.[0]).replace(' ', 'T')}Z`),
-    zone: Number(row?.[1]),
+    // The two clocks are read one after the other: a minute may pass between them, and zones are in quarters of an hour.
+    zone: Math.round(Number(row?.[1]) / 15) * 15,
     version: BigInt(`0x${String(row?.[2])}`),
   };
 }
@@ -71,6 +72,16 @@ export async function currentVersion(connection: Connection): Promise<bigint> {
       `Run ALTER DATABASE [${connection.facts.database}] SET CHANGE_TRACKING = ON (CHANGE_RETENTION = 7 DAYS, AUTO_CLEANUP = ON).`,
     );
   return BigInt(String(row[0]));
+}
+
+/** The version of a snapshot that begins now, where the database allows one: every commit up to it is seen by whatever begins later. */
+export async function versionNow(connection: Connection): Promise<bigint> {
+  if (!connection.facts.snapshot) return currentVersion(connection);
+  await connection.query('SET TRANSACTION ISOLATION LEVEL SNAPSHOT');
+  await connection.query('BEGIN TRANSACTION');
+  const version = await currentVersion(connection);
+  await connection.query('COMMIT TRANSACTION');
+  return version;
 }
 
 /** Up to where CDC has captured; null: nothing yet. */

@@ -1,12 +1,13 @@
 import type { Finding, TableRef } from '../model.ts';
 import { readTables } from './catalog.ts';
 import { readInstances } from './cdc-instances.ts';
-import { lastScan } from './cdc-scan.ts';
+import { lastCaptured, lastScan } from './cdc-scan.ts';
 import type { Connection } from './connection.ts';
 import { errorNumber } from './errors.ts';
 import type { MssqlOptions } from './options.ts';
 import { maxLsn } from './position.ts';
 import { quoteName, quoteTable, quoteText } from './sql.ts';
+import { readTracked } from './tracked.ts';
 
 /** Everything that would make a load or the changes of `tables` fail; the server alone when there are none. Changes nothing. */
 export async function preflight(
@@ -95,20 +96,22 @@ async function cdcFindings(connection: Connection): Promise<Finding[]> {
     const max = await maxLsn(connection);
     const instances = await readInstances(connection);
     const scan = await lastScan(connection);
-    if (max === null && instances.length > 0)
+    // With scans there was nothing to capture, or the clean-up has taken all of it.
+    if (max === null && instances.length > 0 && scan === null)
       findings.push({
-        severity: scan === null ? 'error' : 'warning',
+        severity: 'error',
         code: 'agent',
         message: `The capture job has captured nothing yet: ${start}.`,
       });
     if (scan !== null) {
       const [now] = await connection.query('SELECT CONVERT(nvarchar(23), SYSDATETIME(), 121) AS now');
-      const age = Date.parse(`${String(now?.[0]).replace(' ', 'T')}Z`) - Date.parse(`${scan.began.replace(' ', 'T')}Z`);
+      const latest = [scan.began, scan.ended ?? '', (await lastCaptured(connection)) ?? ''].sort().at(-1) as string;
+      const age = Date.parse(`${String(now?.[0]).replace(' ', 'T')}Z`) - Date.parse(`${latest.replace(' ', 'T')}Z`);
       if (age > STOPPED_MS)
         findings.push({
           severity: 'error',
           code: 'agent',
-          message: `The capture job last scanned the log at ${scan.began}: ${start}.`,
+          message: `The capture job last scanned the log at ${latest}: ${start}.`,
         });
     } else
       findings.push({
@@ -136,15 +139,10 @@ async function tableFindings(
   const findings: Finding[] = [];
   const found = await readTables(connection, tables);
   const tracked = new Map(
-    capture === 'tracking'
-      ? (
-          await connection.query(
-            'SELECT t.object_id, CONVERT(nvarchar(20), CHANGE_TRACKING_MIN_VALID_VERSION(t.object_id)) AS least FROM sys.change_tracking_tables AS t',
-          )
-        ).map(([id, least]) => [Number(id), least])
-      : [],
+    capture === 'tracking' ? (await readTracked(connection)).map(({ id, least }) => [id, least]) : [],
   );
   const instances = capture === 'cdc' ? await readInstances(connection).catch(() => []) : [];
+  const filtered = await filteredTables(connection);
   for (const [i, table] of tables.entries()) {
     const one = found[i];
     const add = (severity: Finding['severity'], code: string, message: string): void =>
@@ -157,6 +155,19 @@ async function tableFindings(
     const [row] = await connection.query(`SELECT HAS_PERMS_BY_NAME(@name, N'OBJECT', N'SELECT') AS may_read`, { name });
     if (Number(row?.[0] ?? 0) !== 1)
       add('error', 'grant', `The user may not read ${name}: run GRANT SELECT ON ${name}.`);
+    const masked = one.columns.filter(({ odd }) => odd === 'hidden').map((column) => column.name);
+    if (masked.length > 0)
+      add(
+        'warning',
+        'mask',
+        `The server masks ${masked.join(', ')} of ${name} for this user, and they are left out: run GRANT UNMASK.`,
+      );
+    if (filtered.has(one.id))
+      add(
+        'warning',
+        'rows',
+        `A security policy filters ${name}: rows that it hides from the source user are not copied. Let its predicate pass that user.`,
+      );
     if (one.kind === 'view') continue;
     if (capture === 'tracking') {
       if (!tracked.has(one.id))
@@ -172,4 +183,15 @@ async function tableFindings(
       );
   }
   return findings;
+}
+
+/** By object_id: tables whose rows a policy may hide from this user (2016 and later). */
+async function filteredTables({ facts, query }: Connection): Promise<Set<number>> {
+  if (facts.major < 13 && !facts.azure) return new Set();
+  const rows = await query(
+    `SELECT p.target_object_id FROM sys.security_predicates AS p
+INNER JOIN sys.security_policies AS s ON s.object_id = p.object_id
+WHERE s.is_enabled = 1 AND p.predicate_type_desc = N'FILTER'`,
+  );
+  return new Set(rows.map(([id]) => Number(id)));
 }

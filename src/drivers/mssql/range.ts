@@ -1,6 +1,6 @@
 import type { Table } from '../model.ts';
 import { quoteName, quoteTable, quoteText } from './sql.ts';
-import { cell } from './types.ts';
+import { selectList } from './types.ts';
 
 /** A key column that bounds are of. `collation`: of char and varchar, whose code page a literal must have. */
 export type Bounded = { readonly name: string; readonly type: string; readonly collation?: string };
@@ -64,8 +64,7 @@ export function chunkSelect(table: Table, where: string | undefined, range: stri
   // On lines of their own: the condition may end in a comment.
   if (where !== undefined && where.trim() !== '') conditions.push(`(\n${where}\n)`);
   const hint = table.storage === 'memory' ? ' WITH (SNAPSHOT)' : '';
-  const cells = table.columns.map((column) => cell(column).expression).join(', ');
-  return `SELECT ${cells} FROM ${quoteTable(table.ref)}${hint} WHERE ${conditions.length > 0 ? conditions.join(' AND ') : '1 = 1'}`;
+  return `SELECT ${selectList(table.columns)} FROM ${quoteTable(table.ref)}${hint} WHERE ${conditions.length > 0 ? conditions.join(' AND ') : '1 = 1'}`;
 }
 
 function rangeCondition({ columns, from, to }: Range): string {

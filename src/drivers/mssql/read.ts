@@ -1,9 +1,9 @@
-import type { Request } from 'tedious';
 import type { Batch, ChunkRead, RuleUse, Table } from '../model.ts';
-import type { Bound, Connection } from './connection.ts';
+import type { Connection } from './connection.ts';
 import type { Pool } from './pool.ts';
 import { chunkSelect } from './range.ts';
 import { createRowWriter, type RowWriter } from './row-text.ts';
+import type { Bound, Flow } from './session.ts';
 import { fieldsOf, type RowField } from './types.ts';
 
 /** A batch has about so many characters. */
@@ -75,7 +75,7 @@ export async function* streamRows(
 export async function* pieces<P>(
   connection: Connection,
   sql: string,
-  add: (cells: readonly { readonly value: unknown }[]) => void,
+  add: (cells: readonly unknown[]) => void,
   size: () => number,
   take: () => P,
   signal: AbortSignal,
@@ -83,7 +83,7 @@ export async function* pieces<P>(
 ): AsyncGenerator<P, void, undefined> {
   signal.throwIfAborted();
   const ready: P[] = [];
-  let request: Request | undefined;
+  let request: Flow | undefined;
   let wake = (): void => {};
   let ended = false;
   let failed: unknown;

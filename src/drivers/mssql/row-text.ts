@@ -1,12 +1,11 @@
 import { UnsupportedValue } from '../errors.ts';
 import type { Rule, RuleUse } from '../model.ts';
-import type { Cell } from './connection.ts';
 import type { RowField } from './types.ts';
 
-/** Rows of tedious as load text. */
+/** Rows as `mssql` gives them, as load text. */
 export type RowWriter = {
   /** Appends a row; `from`: where its cells begin. */
-  add(cells: readonly Cell[], from?: number): void;
+  add(cells: readonly unknown[], from?: number): void;
   /** Rows so far. */
   readonly rows: number;
   /** Characters that `take` would give. */
@@ -17,21 +16,28 @@ export type RowWriter = {
 };
 
 const MOST_EXAMPLES = 3;
+/** Cells longer than this become bytes in pieces of this length: as one string they would be held several times over. */
+const LARGE = 1_048_576;
+/** What is not the same in load text, and what may be half of a character: most texts have neither, and are asked once. */
+const SPECIAL = /[\0\t\n\r\\\ud800-\udfff]/;
 const ESCAPED = /[\0\t\n\r\\]/;
 const LETTERS: Readonly<Record<string, string>> = { '\0': '\\0', '\t': '\\t', '\n': '\\n', '\r': '\\r', '\\': '\\\\' };
 
 /** `refuse`: a value that only a rule could carry is an error. In a key column it always is. */
 export function createRowWriter(table: string, fields: readonly RowField[], refuse: boolean): RowWriter {
   let text = '';
+  /** Load text before `text`, where a large cell was among it. */
+  let parts: Buffer[] = [];
+  let partBytes = 0;
   let rows = 0;
   let given = 0;
   const used = new Map<string, { rule: Rule; column: string; count: number; examples: string[] }>();
-  let row: readonly Cell[] = [];
+  let row: readonly unknown[] = [];
   let offset = 0;
 
   function keyText(): string {
     const parts = fields.flatMap(({ name, key }, i) =>
-      key ? [`${name}=${String(row[offset + i]?.value).slice(0, 100)}`] : [],
+      key ? [`${name}=${String(row[offset + i]).slice(0, 100)}`] : [],
     );
     return parts.length === 0 ? '' : ` (${parts.join(', ')})`;
   }
@@ -84,12 +90,29 @@ export function createRowWriter(table: string, fields: readonly RowField[], refu
   }
 
   function escapeWhole(value: string, field: RowField): string {
-    let whole = value;
-    if (!value.isWellFormed()) {
-      use('half_character', field, JSON.stringify(value.slice(0, 40)), 'half of a surrogate pair is no character');
-      whole = value.toWellFormed();
-    }
-    return ESCAPED.test(whole) ? whole.replace(/[\0\t\n\r\\]/g, (char) => LETTERS[char] as string) : whole;
+    return SPECIAL.test(value) ? escaped(wellFormed(value, field)) : value;
+  }
+
+  function wellFormed(value: string, field: RowField): string {
+    if (value.isWellFormed()) return value;
+    use('half_character', field, JSON.stringify(value.slice(0, 40)), 'half of a surrogate pair is no character');
+    return value.toWellFormed();
+  }
+
+  /** Text so far, then a large cell, as bytes. */
+  function addLarge(before: string, value: string | Buffer, field: RowField): void {
+    put(text + before);
+    text = '';
+    if (typeof value === 'string') for (const piece of slices(wellFormed(value, field))) put(escaped(piece));
+    else
+      for (let from = 0; from < value.length; from += LARGE)
+        put(value.toString('hex', from, Math.min(from + LARGE, value.length)).toUpperCase());
+  }
+
+  function put(piece: string): void {
+    const bytes = Buffer.from(piece, 'utf8');
+    parts.push(bytes);
+    partBytes += bytes.length;
   }
 
   return {
@@ -98,9 +121,14 @@ export function createRowWriter(table: string, fields: readonly RowField[], refu
       offset = from;
       let line = '';
       for (let i = 0; i < fields.length; i++) {
-        const value = (cells[from + i] as Cell).value;
+        const value = cells[from + i];
+        const field = fields[i] as RowField;
         if (i > 0) line += '\t';
-        line += value === null ? '\\N' : encode(value, fields[i] as RowField);
+        if (value === null) line += '\\N';
+        else if (isLarge(value, field)) {
+          addLarge(line, value, field);
+          line = '';
+        } else line += encode(value, field);
       }
       text += `${line}\n`;
       rows++;
@@ -109,10 +137,13 @@ export function createRowWriter(table: string, fields: readonly RowField[], refu
       return rows;
     },
     get pending() {
-      return text.length;
+      return partBytes + text.length;
     },
     take() {
-      const data = Buffer.from(text, 'utf8');
+      const last = Buffer.from(text, 'utf8');
+      const data = parts.length === 0 ? last : Buffer.concat([...parts, last]);
+      parts = [];
+      partBytes = 0;
       const fresh = rows - given;
       text = '';
       given = rows;
@@ -120,6 +151,25 @@ export function createRowWriter(table: string, fields: readonly RowField[], refu
     },
     uses: () => [...used.values()],
   };
+}
+
+function isLarge(value: unknown, { encoding }: RowField): value is string | Buffer {
+  if (encoding === 'text') return (value as string).length > LARGE;
+  return encoding === 'hex' && (value as Buffer).length > LARGE;
+}
+
+function escaped(text: string): string {
+  return ESCAPED.test(text) ? text.replace(/[\0\t\n\r\\]/g, (char) => LETTERS[char] as string) : text;
+}
+
+/** A well-formed text in pieces that are well-formed too. */
+function* slices(text: string): Generator<string> {
+  for (let from = 0; from < text.length; ) {
+    const end = Math.min(from + LARGE, text.length);
+    const split = end < text.length && (text.charCodeAt(end - 1) & 0xfc00) === 0xd800;
+    yield text.slice(from, split ? end - 1 : end);
+    from = split ? end - 1 : end;
+  }
 }
 
 /** Years 0001 to 0999 get 1000 added (reference/flow-product.md §5.10); 29 February of a year that then has none becomes the 28th. */

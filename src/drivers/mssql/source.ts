@@ -1,27 +1,26 @@
 import type { Capture, CaptureRequest } from '../changes.ts';
 import { captureByLooks } from '../cursor-capture.ts';
-import type { Params, Position, TableRef } from '../model.ts';
-import type { LogState, OpenSource, Source, Start } from '../source.ts';
-import { listSchemas, listTables, readTables } from './catalog.ts';
+import type { Params, Position } from '../model.ts';
+import type { OpenSource, Source, Start } from '../source.ts';
+import { listSchemas, listTables } from './catalog.ts';
 import { openCdc } from './cdc-capture.ts';
-import { readInstances } from './cdc-instances.ts';
-import { requireCdc, scanned } from './cdc-scan.ts';
+import { scanned } from './cdc-scan.ts';
+import { startLsn } from './cdc-start.ts';
 import type { Connection } from './connection.ts';
 import { cursorLook } from './cursor-look.ts';
 import { describeTables } from './describe.ts';
+import { logState } from './log-state.ts';
 import { mssqlOptions } from './options.ts';
 import { createPool } from './pool.ts';
 import {
   checkIdentity,
-  currentVersion,
   encodeLsn,
   encodeVersion,
   identity,
   markNow,
-  maxLsn,
-  NO_LSN,
   positionReached,
   readClocks,
+  versionNow,
 } from './position.ts';
 import { preflight } from './preflight.ts';
 import { readChunk } from './read.ts';
@@ -41,18 +40,11 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
   const pool = createPool(options);
   const facts = await pool.lend(async (connection) => connection.facts, signal);
 
-  async function startOf(connection: Connection, tables: readonly TableRef[]): Promise<Position> {
+  /** Everything committed by now lies within it. */
+  async function positionNow(connection: Connection): Promise<Position> {
     if (capture === 'none') return '' as Position;
-    if (capture === 'tracking') return encodeVersion(await currentVersion(connection));
-    if (capture === 'cursor') return markNow(connection);
-    requireCdc(connection);
-    const found = await readTables(connection, tables);
-    const starts = (await readInstances(connection))
-      .filter(({ table }) => found.some((one) => one?.id === table))
-      .map(({ startLsn }) => startLsn);
-    // What was committed before an instance was made is in no change table.
-    const lsn = [(await maxLsn(connection)) ?? NO_LSN, ...starts].sort().at(-1) as string;
-    return encodeLsn(lsn);
+    if (capture === 'tracking') return encodeVersion(await versionNow(connection));
+    return markNow(connection);
   }
 
   async function openLooks(request: CaptureRequest, signal: AbortSignal): Promise<Capture> {
@@ -92,15 +84,12 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
     describe: async (requests) =>
       requests.length === 0 ? [] : pool.lend((connection) => describeTables(connection, capture, requests)),
 
-    begin: (_pipeline, _name, tables, _waiting, stop): Promise<Start> =>
-      pool.lend(
-        async (connection) => ({
-          position: await startOf(connection, tables),
-          slot: '',
-          identity: await identity(connection),
-        }),
-        stop,
-      ),
+    begin: async (_pipeline, _name, tables, waiting, stop): Promise<Start> => ({
+      position:
+        capture === 'cdc' ? encodeLsn(await startLsn(pool, tables, waiting, stop)) : await pool.lend(positionNow, stop),
+      slot: '',
+      identity: await pool.lend(identity, stop),
+    }),
 
     // Changes are kept by the server's own rules: there is nothing to release.
     end: async () => {},
@@ -108,7 +97,7 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
 
     written: () =>
       pool.lend(async (connection) =>
-        capture === 'cdc' ? encodeLsn(await scanned(connection, options.waitMs)) : startOf(connection, []),
+        capture === 'cdc' ? encodeLsn(await scanned(connection, options.waitMs)) : positionNow(connection),
       ),
 
     split: (table, _where, chunkBytes) => pool.lend((connection) => splitTable(connection, table, chunkBytes)),
@@ -122,7 +111,7 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
 
     reached: (position, goal) => positionReached(capture, position, goal),
     clock: () => pool.lend(async (connection) => (await readClocks(connection)).utc),
-    logState: async (): Promise<LogState> => ({ bytes: null, hoursLeft: null, lost: null }),
+    logState: (_slot, position) => pool.lend((connection) => logState(connection, capture, position)),
 
     [Symbol.asyncDispose]: pool.close,
   };

@@ -103,6 +103,11 @@ OFFSET ${offset} ROWS FETCH NEXT 1 ROWS ONLY`,
       offset += wanted;
       continue;
     }
+    // As many rows share what can be bounded of the key: no range lies between.
+    if (bound.every((value, i) => value === previous[i])) {
+      offset += wanted;
+      continue;
+    }
     bounds.push(bound);
     previous = bound;
     offset = wanted;

@@ -3,13 +3,15 @@ import type { ChangedRows, Look, News } from '../cursor-capture.ts';
 import { Misconfigured, PositionLost } from '../errors.ts';
 import type { Position, RuleUse, Table } from '../model.ts';
 import type { Connection } from './connection.ts';
+import { toldLater } from './errors.ts';
 import { newsOf } from './news.ts';
 import type { Pool } from './pool.ts';
 import { currentVersion, decodeVersion, encodeVersion, readClocks } from './position.ts';
 import { maskUses, pieces } from './read.ts';
 import { createRowWriter } from './row-text.ts';
 import { quoteName, quoteTable } from './sql.ts';
-import { cell, fieldsOf } from './types.ts';
+import { readTracked } from './tracked.ts';
+import { fieldsOf, selectList } from './types.ts';
 
 /** So many tables are asked at once whether they have changes. */
 const ASKED_AT_ONCE = 50;
@@ -56,18 +58,28 @@ export async function trackingLook(
       at: utc,
       async news(tables) {
         busy = true;
-        const found = await news(connection, tables, since);
-        const fine = tables.filter((_, i) => !found[i]);
-        for (const one of await quietTables(connection, fine, since)) quiet.add(one);
-        busy = false;
-        return found;
+        try {
+          const found = await news(connection, tables, since);
+          const fine = tables.filter((_, i) => !found[i]);
+          for (const one of await quietTables(connection, fine, since)) quiet.add(one);
+          // Those that have changes are looked at again when these are read.
+          await requireKept(connection, [...quiet], sinceOf(tables, since));
+          busy = false;
+          return found;
+        } catch (error) {
+          throw toldLater(error);
+        }
       },
       async *changed(table, positions, stop) {
         if (quiet.has(table)) return [];
         busy = true;
-        const uses = yield* rowsOf(connection, table, latest(positions), refuse, stop);
-        busy = false;
-        return uses;
+        try {
+          const uses = yield* rowsOf(connection, table, latest(positions), refuse, stop);
+          busy = false;
+          return uses;
+        } catch (error) {
+          throw toldLater(error);
+        }
       },
       [Symbol.asyncDispose]: close,
     };
@@ -106,10 +118,19 @@ async function* rowsOf(
     uses.push(...writer.uses());
     if (kind !== 'delete') uses.push(...maskUses(table, writer.rows));
   }
-  // A clean-up may have taken away what was to be read.
-  const [lost] = await lostTables(connection, [table], () => since);
-  if (lost) throw new Error(`Change tracking was cleaned up while ${name} was read.`);
+  await requireKept(connection, [table], () => since);
   return uses;
+}
+
+/** Throws when a clean-up, or TRUNCATE, may have taken away what was read just now. The next look tells of it. */
+async function requireKept(
+  connection: Connection,
+  tables: readonly Table[],
+  since: (table: Table) => bigint,
+): Promise<void> {
+  if (tables.length === 0) return;
+  const lost = (await lostTables(connection, tables, since)).find((reason) => reason !== null);
+  if (lost) throw new Error(lost);
 }
 
 /** Tables without a change since a version: a cheap question for many at once. */
@@ -130,12 +151,10 @@ async function quietTables(connection: Connection, tables: readonly FollowedTabl
 }
 
 async function news(connection: Connection, tables: readonly FollowedTable[], from: bigint): Promise<(News | null)[]> {
-  const since = (one: FollowedTable): bigint => latest([encodeVersion(from), ...one.skip]);
-  const byTable = new Map(tables.map((one) => [one.table, since(one)]));
   const lost = await lostTables(
     connection,
     tables.map(({ table }) => table),
-    (table) => byTable.get(table) ?? from,
+    sinceOf(tables, from),
   );
   const structures = await newsOf(connection, 'tracking', tables);
   return tables.map((_, i) => {
@@ -144,25 +163,26 @@ async function news(connection: Connection, tables: readonly FollowedTable[], fr
   });
 }
 
+/** From which version on a reader that stands at `from` wants a table's changes. */
+function sinceOf(tables: readonly FollowedTable[], from: bigint): (table: Table) => bigint {
+  const byTable = new Map(tables.map(({ table, skip }) => [table, latest([encodeVersion(from), ...skip])]));
+  return (table) => byTable.get(table) ?? from;
+}
+
 /** Why the changes of a table since a version are not known any more; null: they are. TRUNCATE and clean-up move the least valid version. */
 async function lostTables(
   connection: Connection,
   tables: readonly Table[],
   since: (table: Table) => bigint,
 ): Promise<(string | null)[]> {
-  const rows = await connection.query(
-    `SELECT s.name AS schema_name, o.name AS table_name, CONVERT(nvarchar(20), CHANGE_TRACKING_MIN_VALID_VERSION(ct.object_id)) AS least
-FROM sys.change_tracking_tables AS ct
-INNER JOIN sys.objects AS o ON o.object_id = ct.object_id
-INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id`,
-  );
-  const least = new Map(rows.map(([schema, name, version]) => [JSON.stringify([schema, name]), version]));
+  const tracked = await readTracked(connection);
+  const least = new Map(tracked.map(({ ref, least }) => [JSON.stringify([ref.schema, ref.name]), least]));
   return tables.map((table) => {
     const { schema, name } = table.ref;
     const version = least.get(JSON.stringify([schema, name]));
     if (version == null)
       return `Change tracking is off for ${schema}.${name}, or the user may not see it: ALTER TABLE ${quoteTable(table.ref)} ENABLE CHANGE_TRACKING; GRANT VIEW CHANGE TRACKING.`;
-    return since(table) < BigInt(String(version))
+    return since(table) < version
       ? `${schema}.${name} was truncated, or its changes were cleaned up before they were read (CHANGE_RETENTION).`
       : null;
   });
@@ -183,11 +203,9 @@ function changesOf(table: Table, kind: 'delete' | 'insert' | 'update'): string {
   const source = `FROM CHANGETABLE(CHANGES ${name}, @since) AS ct`;
   const first = quoteName(table.key[0] as string);
   if (kind === 'delete') {
-    const cells = keyColumns(table).map((column) => cell(column, `ct.${quoteName(column.name)}`).expression);
-    return `SELECT ${cells.join(', ')} ${source} LEFT JOIN ${name} AS t ON ${on} WHERE t.${first} IS NULL`;
+    return `SELECT ${selectList(keyColumns(table), 'ct.')} ${source} LEFT JOIN ${name} AS t ON ${on} WHERE t.${first} IS NULL`;
   }
-  const cells = table.columns.map((column) => cell(column, `t.${quoteName(column.name)}`).expression);
-  return `SELECT ${cells.join(', ')} ${source} INNER JOIN ${name} AS t ON ${on} WHERE ct.SYS_CHANGE_OPERATION ${kind === 'insert' ? '=' : '<>'} N'I'`;
+  return `SELECT ${selectList(table.columns, 't.')} ${source} INNER JOIN ${name} AS t ON ${on} WHERE ct.SYS_CHANGE_OPERATION ${kind === 'insert' ? '=' : '<>'} N'I'`;
 }
 
 function noSnapshots({ facts }: Connection): Misconfigured {

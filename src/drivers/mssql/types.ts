@@ -20,7 +20,7 @@ export type CatalogColumn = {
   readonly deterministic: boolean;
   readonly hasDefault: boolean;
   /** Why it can't be selected or would say nothing of its own; '' : it is an ordinary column. */
-  readonly odd: '' | 'column set' | 'encrypted' | 'graph';
+  readonly odd: '' | 'column set' | 'encrypted' | 'graph' | 'hidden';
 };
 
 const LONGTEXT: ColumnType = { kind: 'text', size: 'long' };
@@ -106,7 +106,7 @@ function varchar(length: number): ColumnType {
 }
 
 /**
- * How a value that tedious gives becomes load text. `plain`: needs no escaping; `instant`: a date, or date and time, with the rules of
+ * How a value that the client gives becomes load text. `plain`: needs no escaping; `instant`: a date, or date and time, with the rules of
  * EXACTNESS.md §9; `clock`: a time of day; `variant`: a letter for its kind, then text or hex.
  */
 export type Encoding = 'plain' | 'text' | 'bit' | 'number' | 'hex' | 'instant' | 'clock' | 'variant';
@@ -117,7 +117,7 @@ export type RowField = { readonly name: string; readonly encoding: Encoding; rea
 export type Cell = { readonly expression: string; readonly encoding: Encoding };
 
 /**
- * The cell of a described column; it depends on nothing but the column, so that stored tables can be read. Whatever tedious would round,
+ * The cell of a described column; it depends on nothing but the column, so that stored tables can be read. Whatever the client would round,
  * shift or read by a code page comes as Unicode text (reference/drivers.md §3.1). `name`: what has its value.
  */
 export function cell(column: Column, name: string = quoteName(column.name)): Cell {
@@ -169,7 +169,12 @@ export function cell(column: Column, name: string = quoteName(column.name)): Cel
       };
     }
     case 'char':
-    case 'varchar':
+    case 'varchar': {
+      // A character has at least one byte in any code page. Values of a limit arrive in one piece, which is cheaper.
+      const [, bytes = 'max'] = /\((\d+)\)/.exec(column.sourceType) ?? [];
+      const size = Number(bytes) <= 4000 ? bytes : 'max';
+      return { expression: `CONVERT(nvarchar(${size}), ${name})`, encoding: 'text' };
+    }
     case 'text':
     case 'ntext':
     case 'xml':
@@ -196,6 +201,15 @@ export function cell(column: Column, name: string = quoteName(column.name)): Cel
     default:
       return { expression: name, encoding: 'text' };
   }
+}
+
+/**
+ * The cells of columns as a list of SELECT; `from`: what has them, with its point. A lone cell has a name of its own: the client takes a
+ * result whose only column is called as FOR JSON and FOR XML call theirs for pieces of one text.
+ */
+export function selectList(columns: readonly Column[], from = ''): string {
+  const cells = columns.map((column) => cell(column, `${from}${quoteName(column.name)}`).expression);
+  return cells.length === 1 ? `${cells[0]} AS lone` : cells.join(', ');
 }
 
 /** Each base type in the form that loses nothing: CONVERT alone would cut floats to six digits and dates to minutes. */

@@ -9,7 +9,7 @@ const LAYOUT: Readonly<Record<string, string>> = {
   'sys.tables': 'object_id, is_memory_optimized',
   'sys.types': 'name, user_type_id, system_type_id',
   'sys.columns':
-    'object_id, column_id, name, user_type_id, system_type_id, max_length, precision, scale, is_nullable, collation_name, is_computed, default_object_id, is_column_set, encryption_type, graph_type',
+    'object_id, column_id, name, user_type_id, system_type_id, max_length, precision, scale, is_nullable, collation_name, is_computed, default_object_id, is_column_set, encryption_type, graph_type, is_masked',
   'sys.indexes': 'object_id, index_id, name, is_unique, is_primary_key, has_filter, type, is_disabled, is_hypothetical',
   'sys.index_columns': 'object_id, index_id, column_id, key_ordinal',
   'sys.partitions': 'object_id, index_id, partition_id, partition_number, rows',
@@ -17,18 +17,27 @@ const LAYOUT: Readonly<Record<string, string>> = {
   'sys.databases': 'name, snapshot_isolation_state, is_read_committed_snapshot_on, is_cdc_enabled',
   'sys.database_recovery_status': 'database_id, recovery_fork_guid',
   'sys.change_tracking_databases': 'database_id, is_auto_cleanup_on, retention_period, retention_period_units_desc',
-  'sys.change_tracking_tables': 'object_id, least',
-  'sys.dm_cdc_log_scan_sessions': 'session_id, start_time, end_time',
+  'sys.change_tracking_tables': 'object_id, least, begin_version',
+  'sys.dm_tran_commit_table': 'commit_ts, commit_time',
+  'sys.security_policies': 'object_id, is_enabled',
+  'sys.security_predicates': 'object_id, target_object_id, predicate_type_desc',
+  'sys.dm_cdc_log_scan_sessions': 'session_id, start_time, end_time, tran_count, empty_scan_count',
   'cdc.change_tables': 'capture_instance, object_id, source_object_id, start_lsn, partition_switch',
-  'cdc.captured_columns': 'object_id, column_name, column_ordinal',
-  'cdc.lsn_time_mapping': 'start_lsn, tran_end_time',
+  'cdc.captured_columns': 'object_id, column_name, column_ordinal, column_id',
+  'cdc.mapping': 'start_lsn, tran_end_time',
+  'msdb.dbo.cdc_jobs': 'database_id, job_type, retention',
 };
+
+/** What is not filled from the state of tables. */
+const HAPPENING = new Set(['sys.change_tracking_tables', 'sys.dm_cdc_log_scan_sessions', 'sys.dm_tran_commit_table']);
 
 /** The catalog as tables. `cdc.*` is filled by what happens, the rest by `fillCatalog`. */
 export function createCatalog(db: DatabaseSync): void {
   for (const [name, columns] of Object.entries(LAYOUT)) db.exec(`create table ${quoted(name)} (${columns})`);
+  // The capture job has come so far.
+  db.exec('create view "cdc.lsn_time_mapping" as select * from "cdc.mapping" where start_lsn <= tsql_captured()');
   db.exec(
-    'create table "$meta" (version integer, row_version integer, dirty integer); insert into "$meta" values (100, 5000, 0)',
+    'insert into "msdb.dbo.cdc_jobs" values (1, \'cleanup\', 4320); create table "$meta" (version integer, row_version integer, dirty integer); insert into "$meta" values (100, 5000, 0)',
   );
 }
 
@@ -41,6 +50,9 @@ export type CatalogState = {
   readonly cdc: boolean;
   readonly tracking: boolean;
   readonly fork: string;
+  /** A column that is masked, and a table whose rows are filtered. */
+  readonly masked: string;
+  readonly filtered: string;
 };
 
 const TYPES = [
@@ -93,8 +105,7 @@ export function fillCatalog(db: DatabaseSync, state: CatalogState): void {
   };
   db.exec('savepoint catalog');
   for (const name of Object.keys(LAYOUT))
-    if (name.startsWith('sys.') && name !== 'sys.change_tracking_tables' && name !== 'sys.dm_cdc_log_scan_sessions')
-      db.exec(`delete from ${quoted(name)}`);
+    if (name.startsWith('sys.') && !HAPPENING.has(name)) db.exec(`delete from ${quoted(name)}`);
   for (const [name, id] of state.schemas) put('sys.schemas', name, id);
   for (const [i, name] of TYPES.entries()) put('sys.types', name, i + 1, i + 1);
   put('sys.databases', state.database, state.snapshot ? 1 : 0, 0, state.cdc ? 1 : 0);
@@ -103,6 +114,10 @@ export function fillCatalog(db: DatabaseSync, state: CatalogState): void {
   for (const table of state.tables) {
     put('sys.objects', table.id, table.name, state.schemas.get(table.schema) ?? 0, 'U', 0);
     put('sys.tables', table.id, 0);
+    if (table.name === state.filtered) {
+      put('sys.security_policies', 77, 1);
+      put('sys.security_predicates', 77, table.id, 'FILTER');
+    }
     put('sys.partitions', table.id, 1, table.id, 1, 0);
     put('sys.allocation_units', table.id, 1, 0);
     for (const column of table.columns) {
@@ -130,6 +145,7 @@ export function fillCatalog(db: DatabaseSync, state: CatalogState): void {
           0,
           null,
           null,
+          column.name === state.masked ? 1 : 0,
         ],
       );
     }

@@ -2,12 +2,12 @@
 import json
 import sys
 
-import sqlfluff
+from sqlfluff.core import FluffConfig, Linter
 
+linter = Linter(config=FluffConfig(overrides={"dialect": "tsql"}))
 bad = []
 for statement in json.load(sys.stdin):
-    try:
-        sqlfluff.parse(statement, dialect="tsql")
-    except Exception as error:  # noqa: BLE001
-        bad.append([statement, str(error)])
+    violations = linter.parse_string(statement).violations
+    if violations:
+        bad.append([statement, str(violations[0])])
 print(json.dumps(bad))

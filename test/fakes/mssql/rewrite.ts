@@ -28,6 +28,8 @@ export function rewrite(sql: string, schema: Schema): Rewritten {
 
 /** Names that a table position holds: `schema.name`. */
 export function tableAt(tokens: readonly Token[], at: number, schema: Schema): { name: string; next: number } {
+  if (isSymbol(tokens[at + 1], '.') && isSymbol(tokens[at + 3], '.'))
+    return { name: `${tokens[at]?.text}.${tokens[at + 2]?.text}.${tokens[at + 4]?.text}`, next: at + 5 };
   if (isSymbol(tokens[at + 1], '.')) return { name: `${tokens[at]?.text}.${tokens[at + 2]?.text}`, next: at + 3 };
   return { name: `${schema.defaultSchema}.${tokens[at]?.text}`, next: at + 1 };
 }
@@ -131,9 +133,13 @@ function render(tokens: readonly Token[], scope: Scope): string {
       at += 7;
     } else if (isWord(token, 'WITH') && isSymbol(next, '(')) at = closing(tokens, at + 1);
     else if (isWord(token, 'COLLATE')) at++;
-    else if (isWord(token, 'DATEDIFF')) {
-      out.push('tsql_zone()');
-      at = closing(tokens, at + 1);
+    else if (isWord(token, 'DATEDIFF', 'DATEADD')) {
+      const end = closing(tokens, at + 1);
+      const [part, ...rest] = splitList(tokens.slice(at + 2, end));
+      out.push(
+        `tsql_${token.text.toLowerCase()}('${compact(part ?? [])}', ${rest.map((one) => render(one, scope)).join(', ')})`,
+      );
+      at = end;
     } else if (isWord(token, ...TABLE_BEFORE) && isName(next) && !isWord(next, 'CHANGETABLE')) {
       const table = tableAt(tokens, at + 1, scope.schema);
       out.push(token.text, tableName(table.name));

@@ -16,7 +16,7 @@ import {
 
 /** The rows of a statement; or how many it changed. `wire`: rows that are encoded already. */
 export type Answer =
-  | { readonly columns: readonly WireColumn[]; readonly rows: Iterable<readonly unknown[]> }
+  | { readonly columns: readonly WireColumn[]; readonly rows: Iterable<readonly unknown[]>; readonly told?: number }
   | { readonly columns: readonly WireColumn[]; readonly wire: Iterable<Buffer> }
   | { readonly count: number };
 
@@ -221,7 +221,7 @@ async function serve(socket: Socket, options: TdsOptions): Promise<void> {
       if (input.stopped()) break;
     }
     // The answer to the statement ends before the attention has its own.
-    parts.push(end(input.stopped() ? 2 : 16, count));
+    parts.push(end(input.stopped() ? 2 : 16, ('told' in answer && answer.told) || count));
     await send(Buffer.concat(parts), true);
   }
 }
