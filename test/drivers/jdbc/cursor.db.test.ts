@@ -9,7 +9,7 @@ import type { Source } from '../../../src/drivers/source.ts';
 import { playground as mysqlGround } from '../mysql-fixture.ts';
 import { capture, changesOf, drain, lastPosition, linesOf, rereadLines, scopeOf } from '../postgres-capture-fixture.ts';
 import { playground as postgresGround } from '../postgres-fixture.ts';
-import { drivers, jarsOf, openClient, openJdbc, type Place, paramsOf, runAll, startH2 } from './fixture.ts';
+import { type Client, drivers, jarsOf, openJdbc, type Place, paramsOf, startClient, startH2 } from './fixture.ts';
 
 type Ground = {
   readonly schema: string;
@@ -33,6 +33,21 @@ const kept = async (source: Promise<Source>): Promise<Source> => {
   closers.push(() => one[Symbol.asyncDispose]());
   return one;
 };
+
+async function openClient(place: Place): Promise<Client> {
+  const client = await startClient([place.jars]);
+  await client.open(place);
+  return client;
+}
+
+async function runAll(place: Place, statements: readonly string[]): Promise<void> {
+  const client = await openClient(place);
+  try {
+    for (const statement of statements) await client.sql(statement);
+  } finally {
+    await client.close();
+  }
+}
 
 async function postgres(): Promise<Ground> {
   const ground = await postgresGround('postgres15');
