@@ -5,10 +5,9 @@ import type { Params, Table } from '../src/drivers/model.ts';
 import { sourceDrivers } from '../src/drivers/registry.ts';
 import type { Source } from '../src/drivers/source.ts';
 import { cpuSeconds } from './meter.ts';
+import type { Reading } from './reader-figure.ts';
 
 export type JdbcTask = { readonly params: Params; readonly schema: string; readonly name: string };
-/** Seconds and CPU seconds, the JVM's included. */
-export type JdbcResult = { readonly rows: number; readonly wall: number; readonly cpu: number };
 
 const task = JSON.parse(await text(process.stdin)) as JdbcTask;
 const { signal } = new AbortController();
@@ -22,7 +21,7 @@ const before = cpuSeconds(process.pid);
 const started = performance.now();
 const rows = await read(source, described.table);
 const wall = (performance.now() - started) / 1000;
-console.log(JSON.stringify({ rows, wall, cpu: cpuSeconds(process.pid) - before } satisfies JdbcResult));
+console.log(JSON.stringify({ rows, wall, cpu: cpuSeconds(process.pid) - before } satisfies Reading));
 
 async function read(from: Source, table: Table): Promise<number> {
   const batches = from.read(table, undefined, '{}', signal);

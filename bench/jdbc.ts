@@ -2,11 +2,12 @@ import { join } from 'node:path';
 import { type JdbcDriver, jdbcDrivers } from '../scripts/servers/jdbc.ts';
 import { runCommand } from '../scripts/servers/process.ts';
 import { javaTools } from '../src/drivers/jdbc/runtime.ts';
-import type { JdbcResult, JdbcTask } from './jdbc-run.ts';
+import type { JdbcTask } from './jdbc-run.ts';
 import type { Bench } from './load.ts';
 import { makeMysqlOrders, makePostgresOrders, openMysql, openPostgres, orders, sourceDatabase } from './orders.ts';
+import { figureOf, type Reading } from './reader-figure.ts';
 import type { Figure } from './report.ts';
-import { median, settle } from './sample.ts';
+import { settle } from './sample.ts';
 
 /** `bench_orders` read by the JDBC driver, beside the plain row API of the same jar in a JVM of its own, in turns. */
 export async function measureJdbc({ servers, say }: Bench, rows: number, rounds: number): Promise<Figure[]> {
@@ -32,8 +33,8 @@ export async function measureJdbc({ servers, say }: Bench, rows: number, rounds:
   for (const [name, driver, drv, url, { user, password }] of sources) {
     const schema = driver === 'postgres' ? 'public' : sourceDatabase;
     const params = { type: 'rds.jdbcfe', drv, url, uid: user, pwd: password, jdbc_drivers: jars[driver] };
-    const own: JdbcResult[] = [];
-    const plain: JdbcResult[] = [];
+    const own: Reading[] = [];
+    const plain: Reading[] = [];
     for (let round = 0; round < rounds; round++) {
       await settle();
       own.push(await ownRun({ params, schema, name: orders }));
@@ -41,7 +42,7 @@ export async function measureJdbc({ servers, say }: Bench, rows: number, rounds:
       plain.push(await plainRun(join(jars[driver], '*'), [url, user, password, `select * from ${orders}`]));
     }
     figures.push(
-      figureOf(`${name} by JDBC: load text from a JVM`, own, 0.8, plain),
+      figureOf(`${name} by JDBC: load text from a JVM`, own, { runs: plain, least: 0.8 }),
       figureOf(`${name} by JDBC: plain row API`, plain),
     );
   }
@@ -60,33 +61,15 @@ async function makeMissing({ postgres, mariadb }: Bench['servers'], rows: number
   if ((tables as unknown[]).length === 0) await makeMysqlOrders(mariadb, rows);
 }
 
-async function ownRun(task: JdbcTask): Promise<JdbcResult> {
+async function ownRun(task: JdbcTask): Promise<Reading> {
   const input = JSON.stringify(task);
   const { stdout } = await runCommand(process.execPath, [join(import.meta.dirname, 'jdbc-run.ts')], { input });
-  return JSON.parse(stdout) as JdbcResult;
+  return JSON.parse(stdout) as Reading;
 }
 
-async function plainRun(jars: string, args: readonly string[]): Promise<JdbcResult> {
+async function plainRun(jars: string, args: readonly string[]): Promise<Reading> {
   const program = join(import.meta.dirname, 'PlainRows.java');
   const options = ['-Xmx512m', '-XX:+UseSerialGC', '-cp', jars, program, ...args];
   const [rows = 0, wall = 0, cpu = 0] = (await runCommand(javaTools().java, options)).stdout.split(' ').map(Number);
   return { rows, wall, cpu };
-}
-
-/** `least`: of the plain API's rate in the same round. */
-function figureOf(
-  name: string,
-  runs: readonly JdbcResult[],
-  least?: number,
-  beside: readonly JdbcResult[] = [],
-): Figure {
-  const rate = median(runs.map(({ rows, wall }) => rows / wall));
-  const perCpu = median(runs.map(({ rows, cpu }) => rows / cpu));
-  const ratio = median(runs.map(({ wall }, i) => (beside[i]?.wall ?? wall) / wall));
-  return {
-    name,
-    value: `${(rate / 1000).toFixed(0)} k rows/s, ${(perCpu / 1000).toFixed(0)} k rows per CPU second${least === undefined ? '' : `; ${ratio.toFixed(2)} × the plain row API`}`,
-    goal: least === undefined ? '' : `≥ ${least} ×`,
-    reached: least === undefined ? undefined : ratio >= least,
-  };
 }

@@ -13,6 +13,7 @@ import { loadAverage, residentMb } from './meter.ts';
 import { type Part, parts, readOptions } from './options.ts';
 import { makeMysqlOrders, makePostgresOrders } from './orders.ts';
 import { type Product, startProduct } from './product.ts';
+import { measureReaders } from './readers.ts';
 import { type Figure, figureTable, type Measured, resultTable, type Series } from './report.ts';
 import { settle } from './sample.ts';
 import { startServers } from './servers.ts';
@@ -52,6 +53,7 @@ const work: Readonly<Record<Part, (bench: Bench) => Promise<Measured>>> = {
   },
   idle: async (bench) => ({ series: [], figures: await measureIdle(bench) }),
   jdbc: async (bench) => ({ series: [], figures: await measureJdbc(bench, options.rows, fewer) }),
+  readers: async () => ({ series: [], figures: await measureReaders(options.rows, fewer, say) }),
   control: async (bench) => ({ series: [], figures: await measureControl(bench.product) }),
 };
 

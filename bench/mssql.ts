@@ -1,5 +1,5 @@
 // The SQL Server reader against the plain row API of `mssql`, both on the fake server, which sends rows that it has encoded before:
-// node bench/mssql.ts [rows]. The same rows in the types that each asks for; plain means `SELECT *` and every value as text.
+// node bench/mssql.ts rows rounds. The same rows in the types that each asks for; plain means `SELECT *` and every value as text.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import mssql from 'mssql';
@@ -8,6 +8,8 @@ import { createEngine } from '../test/fakes/mssql/engine.ts';
 import { startTds } from '../test/fakes/mssql/server.ts';
 import { row } from '../test/fakes/mssql/tokens.ts';
 import { wireType } from '../test/fakes/mssql/wire-types.ts';
+import { type Reading, timed } from './reader-figure.ts';
+import type { Readings } from './readers.ts';
 
 /** Name, type, the type that the driver asks for, and the values of the n-th row. */
 const columns: readonly (readonly [string, string, string, (n: number) => unknown])[] = [
@@ -30,7 +32,7 @@ const columns: readonly (readonly [string, string, string, (n: number) => unknow
 const SAMPLE = 1000;
 
 if (process.argv[2] === 'serve') await serve(Number(process.argv[3]));
-else await measure(Number(process.argv[2] ?? 500_000));
+else await measure(Number(process.argv[2]), Number(process.argv[3]));
 
 async function serve(count: number): Promise<void> {
   const engine = createEngine();
@@ -70,33 +72,25 @@ function* repeat(rows: readonly Buffer[], count: number): Generator<Buffer> {
   for (let n = 0; n < count; n++) yield rows[n % rows.length] as Buffer;
 }
 
-async function measure(count: number): Promise<void> {
+async function measure(count: number, rounds: number): Promise<void> {
   const server = spawn(process.execPath, [process.argv[1] ?? '', 'serve', String(count)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [told] = (await once(server.stdout, 'data')) as [Buffer];
   const port = Number(told.toString());
-  console.log(`${count} rows of ${columns.length} columns; medians of 5\n`);
-  const results: Record<string, { wall: number; cpu: number }[]> = { 'this driver': [], 'mssql rows': [] };
-  for (let round = 0; round < 5; round++) {
-    results['this driver']?.push(await timed(() => byDriver(port), count));
-    results['mssql rows']?.push(await timed(() => byRows(port), count));
+  const own: Reading[] = [];
+  const plain: Reading[] = [];
+  for (let round = 0; round < rounds; round++) {
+    own.push(await timed(() => byDriver(port), count));
+    plain.push(await timed(() => byRows(port), count));
   }
-  console.log('| reader | rows/s | rows per CPU-second |\n|---|---|---|');
-  for (const [name, list] of Object.entries(results)) {
-    const median = (key: 'wall' | 'cpu'): number => list.map((one) => one[key]).sort((a, b) => a - b)[2] as number;
-    console.log(`| ${name} | ${Math.round(count / median('wall'))} | ${Math.round(count / median('cpu'))} |`);
-  }
+  const beside = 'SQL Server (fake): rows of mssql as text';
+  const all: Readings[] = [
+    { name: 'SQL Server (fake): load text', beside, runs: own },
+    { name: beside, runs: plain },
+  ];
+  console.log(JSON.stringify(all));
   server.kill();
-}
-
-async function timed(work: () => Promise<number>, count: number): Promise<{ wall: number; cpu: number }> {
-  const before = process.cpuUsage();
-  const started = performance.now();
-  const rows = await work();
-  if (rows !== count) throw new Error(`${rows} rows instead of ${count}`);
-  const { user, system } = process.cpuUsage(before);
-  return { wall: (performance.now() - started) / 1000, cpu: (user + system) / 1e6 };
 }
 
 async function byDriver(port: number): Promise<number> {

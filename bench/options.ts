@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const parts = ['pg', 'mysql', 'cell', 'tables', 'jdbc', 'control', 'deltas', 'idle'] as const;
+export const parts = ['pg', 'mysql', 'cell', 'tables', 'jdbc', 'readers', 'control', 'deltas', 'idle'] as const;
 export type Part = (typeof parts)[number];
 
 export type Options = {

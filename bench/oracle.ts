@@ -1,14 +1,17 @@
-import type { FollowedTable, LogEvent } from '../src/drivers/changes.ts';
+import type { FollowedTable } from '../src/drivers/changes.ts';
 import { createLogReader } from '../src/drivers/oracle/log-reader.ts';
 import { OPERATION, type RedoRow } from '../src/drivers/oracle/mining-session.ts';
 import { createFollower } from '../src/drivers/oracle/redo-entry.ts';
 import { parseRedo } from '../src/drivers/oracle/redo-statement.ts';
 import { buffer, createTransactions } from '../src/drivers/oracle/transactions.ts';
 import { statements } from '../test/fakes/oracle/redo.ts';
+import { type Reading, timed } from './reader-figure.ts';
+import type { Readings } from './readers.ts';
 
-/** How fast the redo log of Oracle is read, without a server: statements alone, and the whole engine, in transactions of ten rows. */
+// How fast the redo log of Oracle is read, without a server: statements alone, and the whole engine, in transactions of ten rows:
+// node bench/oracle.ts rows rounds
 
-const ROWS = 200_000;
+const ROWS = Number(process.argv[2]);
 const columns = [
   { name: 'ID', type: 'NUMBER(18)' },
   { name: 'CUSTOMER', type: 'NUMBER(9)' },
@@ -72,23 +75,15 @@ function redo(): RedoRow[] {
   return rows;
 }
 
-function report(what: string, startedMs: number, cpu: NodeJS.CpuUsage): void {
-  const used = process.cpuUsage(cpu);
-  const seconds = (performance.now() - startedMs) / 1000;
-  const cpuSeconds = (used.user + used.system) / 1_000_000;
-  console.log(
-    `${what}: ${Math.round(ROWS / seconds).toLocaleString('en')} rows/s, ${Math.round(ROWS / cpuSeconds).toLocaleString('en')} rows per CPU-second`,
-  );
+const rows = redo();
+
+async function parsed(): Promise<number> {
+  let count = 0;
+  for (const row of rows) if (row.sql !== '' && parseRedo(row.sql)) count++;
+  return count;
 }
 
-const rows = redo();
-for (let round = 0; round < 3; round++) {
-  let started = performance.now();
-  let cpu = process.cpuUsage();
-  for (const row of rows) if (row.sql !== '') parseRedo(row.sql);
-  report('statements', started, cpu);
-  started = performance.now();
-  cpu = process.cpuUsage();
+async function followedRows(): Promise<number> {
   const followers = [createFollower(followed, 0, false, true)];
   const transactions = createTransactions(buffer.bytes);
   const pool = { lend: () => Promise.reject(new Error('no server')) } as never;
@@ -101,14 +96,24 @@ for (let round = 0; round < 3; round++) {
     objects: new Map(),
     find: async () => undefined,
   });
-  let events = 0;
-  const count = (some: readonly LogEvent[]): void => {
-    events += some.length;
-  };
+  let count = 0;
   for (const row of rows) {
     const taken = reader.take(row);
-    if (taken !== undefined) for (const some of await taken) count(some);
+    if (taken === undefined) continue;
+    for (const some of await taken) for (const { kind } of some) if (kind !== 'commit') count++;
   }
-  report(`engine (${events} events)`, started, cpu);
   transactions.close();
+  return count;
 }
+
+const statementRuns: Reading[] = [];
+const engineRuns: Reading[] = [];
+for (let round = 0; round < Number(process.argv[3]); round++) {
+  statementRuns.push(await timed(parsed, ROWS));
+  engineRuns.push(await timed(followedRows, ROWS));
+}
+const all: Readings[] = [
+  { name: 'Oracle (no server): statements of the log', runs: statementRuns },
+  { name: 'Oracle (no server): the log as changes, transactions of ten', runs: engineRuns },
+];
+console.log(JSON.stringify(all));
