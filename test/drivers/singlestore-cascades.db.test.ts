@@ -164,14 +164,23 @@ async function step({ source, start, database }: Following, by: Destination, sin
     written: () => source.written(),
     signal: never(),
   });
-  for await (const piece of capture.events())
+  const read = { from: position, changes: 0, to: '' };
+  lastRead = read;
+  for await (const piece of capture.events()) {
+    for (const event of piece)
+      if (event.kind === 'commit' || event.kind === 'progress') read.to = event.position;
+      else read.changes++;
     for (const part of single ? bySingle(piece) : [piece]) {
       await applier.take(part);
       if (single) await applier.flush();
     }
+  }
   await applier.flush();
   return applier.caughtUp.size === followed.length;
 }
+
+/** What the last pass has read, for the message of a difference. */
+let lastRead: { readonly from: string; readonly changes: number; readonly to: string } | undefined;
 
 async function promote({ tables, database }: Following, by: Destination): Promise<void> {
   const followed = await by.followed([database], 'p', 1);
@@ -365,8 +374,9 @@ for (const server of ['mariadb', 'mysql9'] as const)
           await dying[Symbol.asyncDispose]();
           expect(outcome).toBe(dead ? 'died' : 'ended');
           if (dead) cuts++;
+          const written = await following.source.written();
           await follow(following, destination);
-          await expectSame(place, following, `cut at ${n}`);
+          await expectSame(place, following, `cut at ${n}: ${JSON.stringify({ ...lastRead, written })}`);
         }
         expect(cuts).toBeGreaterThan(15);
       });

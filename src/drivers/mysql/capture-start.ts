@@ -74,7 +74,7 @@ async function nextFile(connection: Connection, from: LogPosition): Promise<LogP
 }
 
 /** MariaDB's position by ids at a place of its log; null: it has no such place. */
-async function idsAt(connection: Connection, file: string, offset: number): Promise<string | null> {
+export async function idsAt(connection: Connection, file: string, offset: number): Promise<string | null> {
   const [row] = await connection.query(`select binlog_gtid_pos('${file.replaceAll("'", "''")}', ${offset})`);
   return row?.[0] ?? null;
 }

@@ -1,18 +1,19 @@
 import type { Capture, CaptureRequest, LogEvent } from '../changes.ts';
 import { after, REREAD_GRACE_MS } from '../grace.ts';
 import type { Position } from '../model.ts';
-import { checkPosition, type Opening } from './capture-start.ts';
+import { checkPosition, idsAt, type Opening } from './capture-start.ts';
 import { readCharsets } from './charsets.ts';
+import type { Connection } from './connection.ts';
 import { createFollowers } from './followed-tables.ts';
 import { createLogDecoder } from './log-decoder.ts';
 import { createGroups } from './log-groups.ts';
 import type { LogPlace } from './log-place.ts';
-import { createProgress } from './log-progress.ts';
+import { createProgress, type LogEnd } from './log-progress.ts';
 import { createStatements } from './log-statements.ts';
 import { type LogStream, openLogStream, TornLog, unreadable } from './log-stream.ts';
 import type { Payload } from './payload.ts';
 import type { Pool } from './pool.ts';
-import { decodePosition, writtenEnd } from './position.ts';
+import { decodePosition, serverIds, writtenEnd } from './position.ts';
 import { rereadKeys } from './reread.ts';
 import { structureNow, viewCatalog } from './structure-now.ts';
 
@@ -40,8 +41,7 @@ export async function openCapture(
     const charsets = await readCharsets(connection);
     for (const charset of new Set(views.flatMap(({ layout }) => layout?.map((column) => column?.charset ?? '') ?? [])))
       await charsets.load(connection, charset);
-    const written = await writtenEnd(connection);
-    return { views, charsets, end: { file: written.file ?? '', offset: written.offset ?? 0 } };
+    return { views, charsets, end: await endOf(connection) };
   }, signal);
   const { facts, from, server, useGtids } = opening;
   const followers = createFollowers(request.tables, views, facts, server, refuse);
@@ -175,8 +175,11 @@ export async function openCapture(
       }
       if (full || payload) continue;
       if (await stream.wait()) continue;
-      // The server has come to its end, which lies at or behind the one that was noted: what it left out is contained already.
+      // The server's word alone is not enough: a session that is ended there, or a server that shuts down, may say the same.
       if (!groups.idle) throw new Error('The log ended in the middle of a transaction.');
+      if (request.until === 'forever' || !progress.cameTo(end))
+        throw new Error('The source ended the reading of its log before the log’s end. It is read on.');
+      // What it left out is contained already.
       if (!progress.reachedPlace(end)) {
         progress.moveTo(end);
         progress.passGroup();
@@ -200,6 +203,17 @@ export async function openCapture(
       stop.abort(new Error('The reader of the log was closed.'));
     },
   };
+}
+
+/** The end of the log, and the ids of what it holds up to there: all that count as executed (MySQL), or the last of each domain (MariaDB). */
+async function endOf(connection: Connection): Promise<LogEnd> {
+  const { file = '', offset = 0 } = await writtenEnd(connection);
+  if (connection.facts.product === 'MariaDB')
+    return { file, offset, ids: (await idsAt(connection, file, offset)) ?? undefined };
+  const executed = (await serverIds(connection))?.gtids
+    ? await connection.query('select @@global.gtid_executed')
+    : undefined;
+  return { file, offset, ids: executed?.[0]?.[0]?.replace(/\s/g, '') };
 }
 
 function idsOf(position: Position): string | undefined {

@@ -1,11 +1,14 @@
 import type { Position } from '../model.ts';
-import { type DomainIds, domainIdsText, type GtidSet, parseDomainIds, parseGtidSet } from './gtid.ts';
+import { type DomainIds, domainIdsText, domainsReached, type GtidSet, parseDomainIds, parseGtidSet } from './gtid.ts';
 import type { LogGtid } from './log-events.ts';
 import { comparePlaces, type LogPlace, placeOf } from './log-place.ts';
 import type { LogPosition } from './position.ts';
 
 /** A transaction whose rows are prepared and wait for their XA COMMIT. */
 export type Prepared = { readonly start: LogPlace; readonly gtid: LogGtid | undefined };
+
+/** A place in the log, and the ids of all that lies before it, where the log has ids; more of them may be named. */
+export type LogEnd = LogPlace & { readonly ids: string | undefined };
 
 /** How far a reader has come: by place, and by ids where the log has them. */
 export type LogProgress = {
@@ -27,6 +30,8 @@ export type LogProgress = {
   isOld(start: LogPlace): boolean;
   position(): Position;
   reachedPlace(goal: LogPlace): boolean;
+  /** Whether nothing is left to read before `end`: its place was reached, or its ids were all read. */
+  cameTo(end: LogEnd): boolean;
 };
 
 export function createProgress(
@@ -95,5 +100,15 @@ export function createProgress(
       return `{${ids}"file":${JSON.stringify(shown.file)},"offset":${shown.offset}${since()}${tail}` as Position;
     },
     reachedPlace: (goal) => boundary.file !== '' && comparePlaces(boundary, goal) >= 0,
+    cameTo(end) {
+      if (place.file !== '' && comparePlaces(place, end) >= 0) return true;
+      if (end.ids === undefined) return false;
+      if (domains) return domainsReached(domains, parseDomainIds(end.ids));
+      if (!set) return false;
+      const read = parseGtidSet(set.text());
+      // Prepared rows were read; their ids count once they are settled.
+      for (const { gtid } of open.values()) if (gtid) read.add(gtid.source, gtid.number);
+      return read.contains(parseGtidSet(end.ids));
+    },
   };
 }

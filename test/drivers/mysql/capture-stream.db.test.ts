@@ -211,6 +211,43 @@ describe.each(['mysql9', 'mariadb'] as const)('the stream of %s', (server) => {
     ]);
   });
 
+  test.each(['kill', 'kill query'])(
+    'a reader up to the end that is ended before by %s has not come to the end',
+    async (kill) => {
+      const table = await tableOf('id int primary key, v varchar(1000)');
+      const start = await startAt(source, [table]);
+      const rows = (from: number) =>
+        Array.from({ length: 500 }, (_, i) => `(${from + i}, '${'v'.repeat(1000)}')`).join(',');
+      for (let from = 0; from < 20_000; from += 500) await ground.sql(`insert into t values ${rows(from)}`);
+      const keys = new Set<string>();
+      let position = start.position;
+      for (let killed = false; ; killed = true) {
+        await using capture = await openAt(source, [table], { ...start, position });
+        const end = await (async () => {
+          for await (const piece of capture.events()) {
+            for (const event of piece) {
+              if (isRow(event)) keys.add(event.key);
+              if (event.kind === 'commit' || event.kind === 'progress') position = event.position;
+            }
+            if (killed || keys.size === 20_000) continue;
+            const dumps = (await ground.sql('show full processlist')).filter(
+              (row) => /Binlog Dump/.test(String(row[4])) && row[3] === ground.database,
+            );
+            expect(dumps.length).toBe(1);
+            await ground.sql(`${kill} ${dumps[0]?.[0]}`);
+            killed = true;
+          }
+        })().then(
+          () => 'end',
+          (error: Error) => `${error.name}: ${error.message}`,
+        );
+        if (end === 'end') break;
+        expect(end).toMatch(/^Error: /);
+      }
+      expect(keys.size).toBe(20_000);
+    },
+  );
+
   test('an endless reader says when it is at the end, sees a commit at once, and ends with the signal', async () => {
     const table = await tableOf('id int primary key, v varchar(20)');
     const start = await startAt(source, [table]);
