@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { Misconfigured } from '../errors.ts';
 import type { Params } from '../model.ts';
+import { malformed, pem, portOf, type SslMode, sslMode, word } from '../params.ts';
 
 /** Options of a MongoDB source, read from its parameters (docs/sources/mongodb.md). */
 export type MongoOptions = {
@@ -13,7 +13,7 @@ export type MongoOptions = {
   readonly database: string;
   /** The database that the user is defined in. */
   readonly authSource: string;
-  readonly ssl: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+  readonly ssl: SslMode;
   /** PEM texts: certificates to trust (undefined: those of the system), client certificate and its key. */
   readonly ca: string | undefined;
   readonly cert: string | undefined;
@@ -38,9 +38,7 @@ export function mongoOptions(params: Params): MongoOptions {
   // Atlas gives either one name for its DNS records, or the long list of its servers.
   const srv =
     written.startsWith('mongodb+srv://') || (atlas && !written.startsWith('mongodb://') && !/[,:]/.test(list));
-  const port = params['port'] ?? '27017';
-  if (!/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > 65_535)
-    throw malformed('port', 'a number from 1 to 65535');
+  const port = portOf(params, 'port', 27_017);
   const names = list.split(',').map((name) => name.trim());
   if (names.some((name) => !HOST.test(name)) || (srv && (names.length > 1 || !/^[^:]+\.[^:]+$/.test(list))))
     throw malformed(
@@ -57,7 +55,7 @@ export function mongoOptions(params: Params): MongoOptions {
     password: params['pwd'] ?? '',
     database: params['db'] ?? '',
     authSource: params['auth_source'] || 'admin',
-    ssl: word(params, 'ssl_mode', ['prefer', 'disable', 'require', 'verify-ca', 'verify-full']),
+    ssl: sslMode(params),
     ca: pem(params, 'ssl_ca'),
     cert: pem(params, 'ssl_cert'),
     key: pem(params, 'ssl_key'),
@@ -85,25 +83,4 @@ function further(params: Params): URLSearchParams {
         'Use auth_source and the ssl_ parameters; rows are always read from the primary.',
       );
   return more;
-}
-
-function word<const W extends string>(params: Params, name: string, words: readonly [W, ...W[]]): W {
-  const value = params[name];
-  if (value === undefined || value === '') return words[0];
-  const known = words.find((one) => one === value);
-  if (known === undefined) throw malformed(name, `one of ${words.join(', ')}`);
-  return known;
-}
-
-/** PEM text, or the path of a file that holds it on the worker. */
-function pem(params: Params, name: string): string | undefined {
-  const value = params[name];
-  if (value === undefined || value === '') return undefined;
-  if (value.includes('-----BEGIN ')) return value;
-  if (!existsSync(value)) throw malformed(name, 'PEM text or the path of a file on the worker');
-  return readFileSync(value, 'utf8');
-}
-
-function malformed(name: string, wanted: string): Misconfigured {
-  return new Misconfigured(`The parameter ${name} is missing or malformed.`, `Set ${name} to ${wanted}.`);
 }

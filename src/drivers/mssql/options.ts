@@ -1,6 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { Misconfigured } from '../errors.ts';
 import type { Params } from '../model.ts';
+import { malformed, pem, portOf, type SslMode, sslMode, word } from '../params.ts';
 
 /** How changes are learned: CDC's change tables, change tracking, a cursor column, or not at all. */
 export type CaptureMode = 'cdc' | 'tracking' | 'cursor' | 'none';
@@ -15,7 +14,7 @@ export type MssqlOptions = {
   readonly password: string;
   /** '' : the login's default database. */
   readonly database: string;
-  readonly ssl: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+  readonly ssl: SslMode;
   readonly ca: string | undefined;
   readonly capture: CaptureMode;
   readonly onUnrepresentable: 'rule' | 'error';
@@ -36,8 +35,7 @@ const MODES: Readonly<Record<string, CaptureMode>> = {
 export function mssqlOptions(params: Params): MssqlOptions {
   const [host = '', instance] = (params['host'] ?? '').split('\\', 2);
   if (host === '') throw malformed('host', "the server's name or address, with \\instance for a named instance");
-  const port = Number(params['port'] || '1433');
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw malformed('port', 'a number from 1 to 65535');
+  const port = portOf(params, 'port', 1433);
   const capture = word(params, 'capture', ['log', 'none', 'cursor']);
   return {
     host,
@@ -47,7 +45,7 @@ export function mssqlOptions(params: Params): MssqlOptions {
     user: params['uid'] ?? '',
     password: params['pwd'] ?? '',
     database: params['db'] ?? '',
-    ssl: word(params, 'ssl_mode', ['prefer', 'disable', 'require', 'verify-ca', 'verify-full']),
+    ssl: sslMode(params),
     ca: pem(params, 'ssl_ca'),
     capture: capture === 'log' ? (MODES[params['type'] ?? ''] ?? 'none') : capture,
     onUnrepresentable: word(params, 'on_unrepresentable', ['rule', 'error']),
@@ -56,29 +54,8 @@ export function mssqlOptions(params: Params): MssqlOptions {
   };
 }
 
-function word<const W extends string>(params: Params, name: string, words: readonly [W, ...W[]]): W {
-  const value = params[name];
-  if (value === undefined || value === '') return words[0];
-  const known = words.find((one) => one === value);
-  if (known === undefined) throw malformed(name, `one of ${words.join(', ')}`);
-  return known;
-}
-
 function seconds(params: Params, name: string, fallback: number): number {
   const value = Number(params[name] || fallback);
   if (!Number.isInteger(value) || value < 0) throw malformed(name, 'a number of seconds');
   return value * 1000;
-}
-
-/** PEM text, or the path of a file that holds it on the worker. */
-function pem(params: Params, name: string): string | undefined {
-  const value = params[name];
-  if (value === undefined || value === '') return undefined;
-  if (value.includes('-----BEGIN ')) return value;
-  if (!existsSync(value)) throw malformed(name, 'PEM text or the path of a file on the worker');
-  return readFileSync(value, 'utf8');
-}
-
-function malformed(name: string, wanted: string): Misconfigured {
-  return new Misconfigured(`The parameter ${name} is missing or malformed.`, `Set ${name} to ${wanted}.`);
 }

@@ -1,7 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { type CursorSettings, cursorSettings } from '../cursor.ts';
-import { Misconfigured } from '../errors.ts';
 import type { Params } from '../model.ts';
+import { malformed, pem, portOf, type SslMode, sslMode, word } from '../params.ts';
 
 /** Options of a MySQL source, read from its parameters (docs/sources/mysql.md). */
 export type MysqlOptions = {
@@ -11,7 +10,7 @@ export type MysqlOptions = {
   readonly password: string;
   /** Default database of the connections; '' for none. */
   readonly database: string;
-  readonly ssl: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+  readonly ssl: SslMode;
   /** PEM texts: certificates to trust (undefined: those of the system), client certificate and its key. */
   readonly ca: string | undefined;
   readonly cert: string | undefined;
@@ -26,8 +25,7 @@ export type MysqlOptions = {
 
 /** Throws `Misconfigured` for a missing or malformed parameter. */
 export function mysqlOptions(params: Params): MysqlOptions {
-  const port = Number(params['port'] ?? '3306');
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw malformed('port', 'a number from 1 to 65535');
+  const port = portOf(params, 'port', 3306);
   const host = params['host'] ?? '';
   if (host === '') throw malformed('host', "the server's name or address");
   return {
@@ -36,7 +34,7 @@ export function mysqlOptions(params: Params): MysqlOptions {
     user: params['uid'] ?? '',
     password: params['pwd'] ?? '',
     database: params['db'] ?? '',
-    ssl: word(params, 'ssl_mode', ['prefer', 'disable', 'require', 'verify-ca', 'verify-full']),
+    ssl: sslMode(params),
     ca: pem(params, 'ssl_ca'),
     cert: pem(params, 'ssl_cert'),
     key: pem(params, 'ssl_key'),
@@ -45,25 +43,4 @@ export function mysqlOptions(params: Params): MysqlOptions {
     onUnrepresentable: word(params, 'on_unrepresentable', ['rule', 'error']),
     cascade: word(params, 'cascade', ['refuse', 'reload']),
   };
-}
-
-function word<const W extends string>(params: Params, name: string, words: readonly [W, ...W[]]): W {
-  const value = params[name];
-  if (value === undefined || value === '') return words[0];
-  const known = words.find((one) => one === value);
-  if (known === undefined) throw malformed(name, `one of ${words.join(', ')}`);
-  return known;
-}
-
-/** PEM text, or the path of a file that holds it on the worker. */
-function pem(params: Params, name: string): string | undefined {
-  const value = params[name];
-  if (value === undefined || value === '') return undefined;
-  if (value.includes('-----BEGIN ')) return value;
-  if (!existsSync(value)) throw malformed(name, 'PEM text or the path of a file on the worker');
-  return readFileSync(value, 'utf8');
-}
-
-function malformed(name: string, wanted: string): Misconfigured {
-  return new Misconfigured(`The parameter ${name} is missing or malformed.`, `Set ${name} to ${wanted}.`);
 }

@@ -1,6 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { Misconfigured } from '../errors.ts';
 import type { Params } from '../model.ts';
+import { given, malformed, pem, portOf, type SslMode, sslMode, word } from '../params.ts';
 
 /** Where sessions go. */
 export type Address = {
@@ -68,7 +67,7 @@ export function oracleOptions(params: Params): OracleOptions {
   const address = addressOf(params, '');
   return {
     ...address,
-    tls: tlsOf(word(params, 'ssl_mode', ['prefer', 'disable', 'require', 'verify-ca', 'verify-full'])),
+    tls: tlsOf(sslMode(params)),
     wallet: walletOf(params),
     thickClient: given(params, 'thick_client'),
     capture,
@@ -83,9 +82,7 @@ export function oracleOptions(params: Params): OracleOptions {
 
 function addressOf(params: Params, prefix: '' | 'mining_', other?: Address): Address {
   const of = (name: string) => given(params, `${prefix}${name}`);
-  const port = Number(of('port') ?? other?.port ?? 1521);
-  if (!Number.isInteger(port) || port < 1 || port > 65_535)
-    throw malformed(`${prefix}port`, 'a number from 1 to 65535');
+  const port = portOf(params, `${prefix}port`, other?.port ?? 1521);
   const host = of('host') ?? other?.host;
   if (host === undefined) throw malformed(`${prefix}host`, "the server's name or address");
   const service = of('db') ?? other?.service;
@@ -111,7 +108,7 @@ function miningOf(params: Params, address: Address, remote: boolean): Address | 
 }
 
 /** Listeners have a port of their own for TLS: there is no `prefer`. */
-function tlsOf(mode: 'prefer' | 'disable' | 'require' | 'verify-ca' | 'verify-full'): OracleOptions['tls'] {
+function tlsOf(mode: SslMode): OracleOptions['tls'] {
   if (mode === 'prefer' || mode === 'disable') return 'off';
   return mode === 'verify-full' ? 'verify-full' : 'verify-ca';
 }
@@ -119,29 +116,4 @@ function tlsOf(mode: 'prefer' | 'disable' | 'require' | 'verify-ca' | 'verify-fu
 function walletOf(params: Params): string | undefined {
   const parts = ['ssl_key', 'ssl_cert', 'ssl_ca'].flatMap((name) => pem(params, name) ?? []);
   return parts.length === 0 ? undefined : parts.join('\n');
-}
-
-function given(params: Params, name: string): string | undefined {
-  const value = params[name];
-  return value === undefined || value === '' ? undefined : value;
-}
-
-function word<const W extends string>(params: Params, name: string, words: readonly [W, ...W[]]): W {
-  const value = given(params, name);
-  if (value === undefined) return words[0];
-  const known = words.find((one) => one === value);
-  if (known === undefined) throw malformed(name, `one of ${words.join(', ')}`);
-  return known;
-}
-
-/** PEM text, or the path of a file that holds it on the worker. */
-function pem(params: Params, name: string): string | undefined {
-  const value = given(params, name);
-  if (value === undefined || value.includes('-----BEGIN ')) return value;
-  if (!existsSync(value)) throw malformed(name, 'PEM text or the path of a file on the worker');
-  return readFileSync(value, 'utf8');
-}
-
-function malformed(name: string, wanted: string): Misconfigured {
-  return new Misconfigured(`The parameter ${name} is missing or malformed.`, `Set ${name} to ${wanted}.`);
 }
