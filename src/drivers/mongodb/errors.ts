@@ -1,11 +1,5 @@
-import {
-  AccessDenied,
-  isPermanent,
-  Misconfigured,
-  PositionLost,
-  StructureChanged,
-  UnsupportedValue,
-} from '../errors.ts';
+import { isPermanent, Misconfigured, PositionLost, StructureChanged, UnsupportedValue } from '../errors.ts';
+import { denied, type Maker, tlsRefused, wrong } from '../server-errors.ts';
 
 /** What the client library's errors carry, whatever their class. */
 type ClientError = Error & {
@@ -39,11 +33,7 @@ export function translate(error: unknown): Error {
     return new Error(
       `DNS has no cluster of this name (${text}). Check \`host\`: for a cluster by its one name it is what stands in mongodb+srv://<host>.`,
     );
-  if (/CERT|SELF_SIGNED|self-signed|UNABLE_TO_|certificate|altnames/i.test(detail))
-    return new Misconfigured(
-      `The TLS connection was refused: ${text}`,
-      'Check ssl_ca and the host name, or choose another ssl_mode.',
-    );
+  if (/CERT|SELF_SIGNED|self-signed|UNABLE_TO_|certificate|altnames/i.test(detail)) return tlsRefused(text);
   if (
     /ERR_SSL|wrong version number|EPROTO|alert (?:handshake|number)|client network socket disconnected before secure/i.test(
       detail,
@@ -72,15 +62,6 @@ function innermost(error: Error): Error {
   return error.cause instanceof Error && error.cause !== error ? innermost(error.cause) : error;
 }
 
-type Maker = (text: string) => Error;
-const denied =
-  (action: string): Maker =>
-  (text) =>
-    new AccessDenied(text, action);
-const wrong =
-  (action: string): Maker =>
-  (text) =>
-    new Misconfigured(text, action);
 const lost: Maker = (text) =>
   new PositionLost(
     `The source can't continue its change stream from the stored position: ${text}`,

@@ -1,4 +1,5 @@
 import { AccessDenied, isPermanent, Misconfigured, StructureChanged } from '../errors.ts';
+import { denied, type Maker, passing, tlsRefused, wrong } from '../server-errors.ts';
 
 /** What `mssql` and tedious below it attach to errors: the server's number, a word of their own for what befell the connection, what it came of. */
 type ServerError = Error & {
@@ -28,10 +29,7 @@ export function translate(error: unknown): Error {
   if (known) return numbered(known(text), number);
   const deepest = deepestCode(found);
   if (/CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|^ERR_SSL/.test(`${deepest} ${code ?? ''}`) || /certificate/i.test(text))
-    return new Misconfigured(
-      `The TLS connection was refused: ${text}`,
-      'Check ssl_ca and the host name, or choose another ssl_mode.',
-    );
+    return tlsRefused(text);
   if (code === 'EENCRYPT')
     return /requires encryption/.test(text)
       ? new AccessDenied('The server accepts encrypted connections only.', 'Set ssl_mode to require or verify-full.')
@@ -82,20 +80,7 @@ function numbered(error: Error, number: number | undefined): Error {
   return number === undefined ? error : Object.assign(error, { number });
 }
 
-type Maker = (text: string) => Error;
-const denied =
-  (action: string): Maker =>
-  (text) =>
-    new AccessDenied(text, action);
-const wrong =
-  (action: string): Maker =>
-  (text) =>
-    new Misconfigured(text, action);
 const changed: Maker = (text) => new StructureChanged(text, 'The load starts over with the new structure.');
-const passing =
-  (hint: string): Maker =>
-  (text) =>
-    new Error(`${text} ${hint}`);
 
 const READ = 'Grant the source user SELECT on the selected tables: GRANT SELECT ON SCHEMA::<schema> TO <user>.';
 const CONDITION = "Check the table's `where` condition; it is T-SQL without the word WHERE.";

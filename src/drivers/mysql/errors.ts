@@ -1,4 +1,5 @@
-import { AccessDenied, isPermanent, Misconfigured, StructureChanged, UnsupportedValue } from '../errors.ts';
+import { isPermanent, Misconfigured, StructureChanged, UnsupportedValue } from '../errors.ts';
+import { denied, type Maker, passing, tlsRefused, wrong } from '../server-errors.ts';
 
 /** What mysql2 and Node attach to errors. */
 type ServerError = Error & { readonly errno?: number; readonly code?: string; readonly sqlMessage?: string };
@@ -23,10 +24,7 @@ export function translate(error: unknown): Error {
   // mysql2 gives every failure in the TLS handshake one code: a connection that was cut in it says nothing of TLS.
   const cut = /\b(ECONNRESET|EPIPE|ETIMEDOUT|ECONNABORTED)\b|disconnected/.test(text);
   if (code !== undefined && !cut && /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|^ERR_SSL|HANDSHAKE_SSL/.test(code))
-    return new Misconfigured(
-      `The TLS connection was refused: ${text}`,
-      'Check ssl_ca and the host name, or choose another ssl_mode.',
-    );
+    return tlsRefused(text);
   return transient(text, errno, code);
 }
 
@@ -44,20 +42,7 @@ function numbered(error: Error, errno: number | undefined): Error {
   return errno === undefined ? error : Object.assign(error, { errno });
 }
 
-type Maker = (text: string) => Error;
-const denied =
-  (action: string): Maker =>
-  (text) =>
-    new AccessDenied(text, action);
-const wrong =
-  (action: string): Maker =>
-  (text) =>
-    new Misconfigured(text, action);
 const changed: Maker = (text) => new StructureChanged(text, 'The load starts over with the new structure.');
-const passing =
-  (hint: string): Maker =>
-  (text) =>
-    new Error(`${text} ${hint}`);
 
 const GRANT_READ = "Grant the source user SELECT on the selected tables: GRANT SELECT ON <database>.* TO '<user>'@'%'.";
 const CHECK_LOGIN = 'Check uid and pwd, and that the user may log in from this host.';

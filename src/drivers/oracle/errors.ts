@@ -6,6 +6,7 @@ import {
   StructureChanged,
   UnsupportedValue,
 } from '../errors.ts';
+import { denied, type Maker, passing, wrong } from '../server-errors.ts';
 
 /** What oracledb attaches to errors. */
 type ServerError = Error & { readonly code?: string; readonly errorNum?: number };
@@ -36,20 +37,7 @@ export function errorCode(error: unknown): string | undefined {
   return code;
 }
 
-type Maker = (text: string) => Error;
-const denied =
-  (action: string): Maker =>
-  (text) =>
-    new AccessDenied(text, action);
-const wrong =
-  (action: string): Maker =>
-  (text) =>
-    new Misconfigured(text, action);
 const changed: Maker = (text) => new StructureChanged(text, 'The load starts over with the table as it is now.');
-const passing =
-  (hint: string): Maker =>
-  (text) =>
-    new Error(`${text} ${hint}`);
 
 const SERVICE = 'Set `db` to a service of the database (lsnrctl services lists them), or to sid:<SID>.';
 const GRANT_READ =
