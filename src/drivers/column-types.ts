@@ -180,7 +180,7 @@ function isBinary(type: ColumnType): type is Extract<ColumnType, { kind: 'binary
   return type.kind === 'binary' || type.kind === 'blob';
 }
 
-function isText(type: ColumnType): type is Extract<ColumnType, { kind: 'char' | 'varchar' | 'text' }> {
+export function isText(type: ColumnType): type is Extract<ColumnType, { kind: 'char' | 'varchar' | 'text' }> {
   return type.kind === 'char' || type.kind === 'varchar' || type.kind === 'text';
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { formatColumnType, parseColumnType, fit as typeFit } from '../column-types.ts';
 import { UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, LeftOut, Table, TableOptions } from '../model.ts';
+import { hasText } from '../table-key.ts';
 import { type CatalogColumn, type CatalogTable, kindOf } from './catalog.ts';
 import type { Facts } from './session.ts';
 import { type Mapping, mapType } from './types.ts';
@@ -40,7 +41,7 @@ export function describeTable(facts: Facts, found: CatalogTable, options: TableO
     columns,
     leftOut,
     key,
-    textKey: columns.some((column) => key.includes(column.name) && isText(column.type)),
+    textKey: hasText(columns, key),
     // JDBC has no word for them that costs nothing.
     approxRows: 0,
     approxBytes: 0,
@@ -60,10 +61,6 @@ export function mappingsOf(facts: Facts, found: CatalogTable, table: Table): Map
     mappings.push(mapping);
   }
   return mappings;
-}
-
-export function isText(type: ColumnType): boolean {
-  return type.kind === 'char' || type.kind === 'varchar' || type.kind === 'text';
 }
 
 function copiedColumns(

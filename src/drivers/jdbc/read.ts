@@ -1,7 +1,8 @@
+import { isText } from '../column-types.ts';
 import { StructureChanged } from '../errors.ts';
 import type { Batch, ChunkRead, Column, RuleUse, Table } from '../model.ts';
 import { type CatalogTable, readTables } from './catalog.ts';
-import { isText, mappingsOf } from './describe.ts';
+import { mappingsOf } from './describe.ts';
 import { failure } from './failure.ts';
 import type { Field } from './frames.ts';
 import type { Pool } from './pool.ts';

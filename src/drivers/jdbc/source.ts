@@ -1,7 +1,8 @@
 import type { CaptureRequest } from '../changes.ts';
 import { markReached } from '../cursor.ts';
 import { markNow, openCursor } from '../cursor-looks.ts';
-import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
+import { refusedTable } from '../description.ts';
+import { Misconfigured, UnsupportedValue } from '../errors.ts';
 import type { Described, DescribeRequest, Params, Position, Table } from '../model.ts';
 import type { OpenSource, Source } from '../source.ts';
 import { type CatalogTable, listSchemas, listTables, ONLY_SCHEMA, readIndexed, readTables } from './catalog.ts';
@@ -121,8 +122,7 @@ async function describeOne(
       await checkCondition(session, options, found, table, chosen.where);
     return { ref, table };
   } catch (error) {
-    if (!isPermanent(error)) throw error;
-    return { ref, error: { class: error.name, message: error.message, action: error.action } };
+    return refusedTable(ref, error);
   }
 }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { refusedTable } from '../description.ts';
 import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
 import type { Described, DescribeRequest, Table, TableOptions } from '../model.ts';
 import { type Found, listCollections, type Size, sizeOf } from './catalog.ts';
@@ -59,8 +60,7 @@ async function describeOne(
         : undefined;
     return { ref, table: describeTable(connection, ref, found, options, size, mongo, sample) };
   } catch (error) {
-    if (!isPermanent(error)) throw error;
-    return { ref, error: { class: error.name, message: error.message, action: error.action } };
+    return refusedTable(ref, error);
   }
 }
 

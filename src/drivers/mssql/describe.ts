@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
-import { formatColumnType, parseColumnType, fit as typeFit } from '../column-types.ts';
+import { type Fit, fit as typeFit } from '../column-types.ts';
 import { chooseCursor } from '../cursor.ts';
-import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
-import type { Column, Described, DescribeRequest, LeftOut, Table, TableOptions } from '../model.ts';
+import { applyOptions, checkCondition, refusedTable } from '../description.ts';
+import { Misconfigured, UnsupportedValue } from '../errors.ts';
+import type { Column, ColumnType, Described, DescribeRequest, LeftOut, Table, TableOptions } from '../model.ts';
+import { hasText } from '../table-key.ts';
 import { type CatalogTable, readTables } from './catalog.ts';
 import { type Instance, newest, pin, readInstances } from './cdc-instances.ts';
 import type { Connection } from './connection.ts';
@@ -42,28 +44,15 @@ export async function describeTables(
         index,
       );
       const table = describeTable(ref, found, options, mode, instance, tracked.get(found.id));
-      if (options.where !== undefined && options.where.trim() !== '')
-        await checkCondition(connection, table, options.where);
+      await checkCondition(ref, options.where, 'Correct `where`; it is T-SQL without the word WHERE.', (where) =>
+        connection.query(`${chunkSelect(table, where, EVERYTHING)} AND 1 = 0`),
+      );
       described.push({ ref, table });
     } catch (error) {
-      if (!isPermanent(error)) throw error;
-      described.push({ ref, error: { class: error.name, message: error.message, action: error.action } });
+      described.push(refusedTable(ref, error));
     }
   }
   return described;
-}
-
-/** Lets the server parse and resolve a condition, without a row. */
-async function checkCondition(connection: Connection, table: Table, where: string): Promise<void> {
-  try {
-    await connection.query(`${chunkSelect(table, where, EVERYTHING)} AND 1 = 0`);
-  } catch (error) {
-    if (!isPermanent(error) || error.name === 'AccessDenied') throw error;
-    throw new Misconfigured(
-      `The condition of ${table.ref.schema}.${table.ref.name} is refused by the source: ${error.message}`,
-      'Correct `where`; it is T-SQL without the word WHERE.',
-    );
-  }
 }
 
 /** `instance`: the capture instance that changes come from, of a source that is followed by CDC. `tracked`: of one that is by change tracking. */
@@ -88,14 +77,13 @@ export function describeTable(
   }
   if (kept.length === 0)
     throw new UnsupportedValue(`${where} has no column that can be copied.`, 'Deselect the table.');
-  const names = new Set(kept.map(({ name }) => name));
-  const key = chooseKey(where, found, names, options.key, mode === 'tracking', warnings);
+  const key = chooseKey(where, found, kept, options.key, mode === 'tracking', warnings);
   const own = kept.map((column): Column => {
     const type = columnType(column, key.includes(column.name));
     if (type === null) throw new RangeError('a column without a type was kept');
     return { name: column.name, type, nullable: column.nullable, sourceType: column.full, masked: false };
   });
-  const columns = applyOptions(where, own, key, options);
+  const columns = applyOptions(where, own, key, options, fitOf);
   const followed = key.length > 0 && found.kind === 'table';
   const cursor =
     mode === 'cursor' && followed ? chooseCursor(where, cursorColumns(kept), options.cursor, warnings) : [];
@@ -112,7 +100,7 @@ export function describeTable(
     key,
     ...(isImmediate(found, key) ? { immediate: true } : {}),
     ...(cursor.length > 0 ? { cursor } : {}),
-    textKey: columns.some(({ name, type }) => key.includes(name) && /^(char|varchar|text)$/.test(type.kind)),
+    textKey: hasText(columns, key),
     approxRows: found.rows,
     approxBytes: found.bytes,
     structure: structureOf(kept, columns, leftOut, key, cursor),
@@ -174,39 +162,11 @@ function foldsCase(column: CatalogColumn): boolean {
   return column.collation !== '' && !/_BIN2?(_|$)/.test(column.collation) && !/_CS_AS_KS_WS/.test(column.collation);
 }
 
-/** Options `types` and `mask`; both are refused where they would change a key (EXACTNESS.md §8). */
-function applyOptions(
-  where: string,
-  columns: readonly Column[],
-  key: readonly string[],
-  options: TableOptions,
-): Column[] {
-  const types = options.types ?? {};
-  for (const name of [...Object.keys(types), ...(options.mask ?? [])])
-    if (!columns.some((column) => column.name === name))
-      throw new Misconfigured(`${where} has no copied column ${name}.`, 'Correct `types` or `mask`.');
-  return columns.map((column) => {
-    const inKey = key.includes(column.name);
-    const masked = options.mask?.includes(column.name) ?? false;
-    if (masked && inKey)
-      throw new UnsupportedValue(
-        `The key column ${column.name} of ${where} can't be masked.`,
-        'Take it out of `mask`, or choose another key.',
-      );
-    if (masked) return { ...column, type: { kind: 'varchar', length: 1 }, nullable: true, masked };
-    const wanted = Object.hasOwn(types, column.name) ? types[column.name] : undefined;
-    if (wanted === undefined) return column;
-    const type = parseColumnType(wanted);
-    // An offset is text by itself; as a date and time it is brought to UTC.
-    const utc = column.sourceType.startsWith('datetimeoffset') && type.kind === 'datetime';
-    const fits = utc ? 'exact' : typeFit(column.type, type);
-    if (fits === 'never' || (inKey && (fits === 'narrows' || utc)))
-      throw new UnsupportedValue(
-        `${where}.${column.name} (${column.sourceType}) can't be copied as ${formatColumnType(type)}${fits === 'never' ? '' : ', since it is in the key'}.`,
-        'Correct `types`.',
-      );
-    return { ...column, type };
-  });
+/** An offset is text by itself; as a date and time it is brought to UTC, which a key must not be. */
+function fitOf(column: Column, type: ColumnType): Fit {
+  return column.sourceType.startsWith('datetimeoffset') && type.kind === 'datetime'
+    ? 'narrows'
+    : typeFit(column.type, type);
 }
 
 /**

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { formatColumnType, parseColumnType, fit as typeFit } from '../column-types.ts';
 import { chooseCursor } from '../cursor.ts';
-import { isPermanent, Misconfigured, UnsupportedValue } from '../errors.ts';
+import { applyOptions, checkCondition, refusedTable } from '../description.ts';
+import { Misconfigured, UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, Described, DescribeRequest, LeftOut, Table, TableOptions } from '../model.ts';
+import { hasText, type KeyTable, keyless, refuseColumn, refuseKey, requireIndex } from '../table-key.ts';
 import { type CatalogTable, readTables } from './catalog.ts';
 import { missingGrant } from './errors.ts';
 import type { OracleOptions } from './options.ts';
@@ -26,28 +27,18 @@ export async function describeTables(
       const found = catalog[index];
       if (!found) throw missingGrant(`${ref.schema}.${ref.name}`);
       const table = describeTable(ref, found, options, capture);
-      if (options.where !== undefined && options.where.trim() !== '')
-        await checkCondition(session, table, options.where);
+      await checkCondition(
+        ref,
+        options.where,
+        'Correct `where`; it is SQL of the source without the word WHERE.',
+        (where) => session.query(`${chunkSelect(table, where, {})} and 1 = 0`),
+      );
       described.push({ ref, table });
     } catch (error) {
-      if (!isPermanent(error)) throw error;
-      described.push({ ref, error: { class: error.name, message: error.message, action: error.action } });
+      described.push(refusedTable(ref, error));
     }
   }
   return described;
-}
-
-/** Lets the server parse and resolve a condition, without a row. */
-async function checkCondition(session: Session, table: Table, where: string): Promise<void> {
-  try {
-    await session.query(`${chunkSelect(table, where, {})} and 1 = 0`);
-  } catch (error) {
-    if (!isPermanent(error) || error.name === 'AccessDenied') throw error;
-    throw new Misconfigured(
-      `The condition of ${table.ref.schema}.${table.ref.name} is refused by the source: ${error.message}`,
-      'Correct `where`; it is SQL of the source without the word WHERE.',
-    );
-  }
 }
 
 function describeTable(
@@ -85,7 +76,15 @@ function describeTable(
       `LogMiner can't follow ${where}, because ${refusal}.`,
       'Take its `key` away: it is copied whole then.',
     );
-  const key = refusal !== null ? [] : chooseKey(where, found, own, options.key, warnings);
+  const keys: KeyTable = {
+    where,
+    view: found.view,
+    columns: found.columns,
+    types: own,
+    indexes: found.indexes,
+    inexact: 'BINARY_FLOAT or BINARY_DOUBLE',
+  };
+  const key = refusal !== null ? [] : chooseKey(keys, found, options.key, warnings);
   const keyed = columns.map((column) =>
     key.includes(column.name) ? { ...column, nullable: nullableOf(found, column.name) } : column,
   );
@@ -102,7 +101,7 @@ function describeTable(
     key,
     ...(isImmediate(found, key) ? { immediate: true } : {}),
     ...(cursor.length > 0 ? { cursor } : {}),
-    textKey: chosen.some((column) => key.includes(column.name) && isText(column.type)),
+    textKey: hasText(chosen, key),
     approxRows: found.rows ?? 0,
     approxBytes: found.bytes ?? 0,
     structure: structureOf(found, chosen, key, cursor),
@@ -135,110 +134,43 @@ function nullableOf(found: CatalogTable, name: string): boolean {
 
 /** The user's key, else the primary key, else the first NOT NULL unique key; [] when there is none (EXACTNESS.md §8). */
 function chooseKey(
-  where: string,
+  keys: KeyTable,
   table: CatalogTable,
-  own: ReadonlyMap<string, ColumnType>,
   wanted: readonly string[] | undefined,
   warnings: string[],
 ): string[] {
-  if (wanted !== undefined && wanted.length > 0) return userKey(where, table, own, wanted);
+  if (wanted !== undefined && wanted.length > 0) return userKey(keys, wanted);
   const refusals: string[] = [];
   for (const key of table.keys) {
-    const refusal = key.columns.map((name) => refuseColumn(table, own, name)).find((one) => one !== null);
-    if (refusal === undefined) return [...key.columns];
+    const refusal = refuseKey(keys, key.columns);
+    if (refusal === null) return [...key.columns];
     refusals.push(`${key.primary ? 'the primary key' : `the unique key ${key.name}`} ${refusal}`);
   }
-  if (!table.view)
-    warnings.push(
-      refusals.length === 0
-        ? 'The table has no primary key and no NOT NULL unique key: it is copied whole, and deltas skip it.'
-        : `No usable key: ${refusals.join('; ')}. The table is copied whole, and deltas skip it.`,
-    );
+  if (!keys.view) warnings.push(keyless(refusals));
   return [];
 }
 
-/** Why a column can't be in the key; null when it can. */
-function refuseColumn(table: CatalogTable, own: ReadonlyMap<string, ColumnType>, name: string): string | null {
-  const type = own.get(name);
-  const column = table.columns.find((one) => one.name === name);
-  if (!type || !column) return `holds ${name}, which is not copied`;
-  if (column.nullable) return `holds ${name}, which may be NULL`;
-  if (type.kind === 'float' || type.kind === 'double') return `holds the BINARY_FLOAT or BINARY_DOUBLE column ${name}`;
-  if (type.kind === 'text' || type.kind === 'blob' || type.kind === 'json')
-    return `holds ${name}, whose type ${formatColumnType(type)} is too long for a key`;
-  return null;
-}
-
-function userKey(
-  where: string,
-  table: CatalogTable,
-  own: ReadonlyMap<string, ColumnType>,
-  wanted: readonly string[],
-): string[] {
+function userKey(keys: KeyTable, wanted: readonly string[]): string[] {
+  const { where, columns, types } = keys;
   const key = wanted.map((name) => {
     const column =
-      table.columns.find((one) => one.name === name) ??
-      table.columns.find((one) => one.name.toLowerCase() === name.toLowerCase());
-    if (!column || !own.has(column.name))
+      columns.find((one) => one.name === name) ?? columns.find((one) => one.name.toLowerCase() === name.toLowerCase());
+    if (!column || !types.has(column.name))
       throw new Misconfigured(`The key column ${name} of ${where} does not exist or is not copied.`, 'Correct `key`.');
-    const refusal = refuseColumn(table, own, column.name);
+    const refusal = refuseColumn(keys, column.name);
     if (refusal !== null)
       throw new UnsupportedValue(`The key of ${where} ${refusal}.`, 'Choose other columns in `key`.');
     return column.name;
   });
   if (new Set(key).size !== key.length)
     throw new Misconfigured(`The key of ${where} names a column twice.`, 'Correct `key`.');
-  const indexed = table.indexes.some(
-    (parts) => parts.length >= key.length && parts.slice(0, key.length).every((part) => key.includes(part)),
-  );
-  if (!table.view && !indexed)
-    throw new UnsupportedValue(
-      `${where} has no index that begins with the chosen key.`,
-      `Create one at the source: CREATE INDEX flow_key ON ${where} (${key.join(', ')}).`,
-    );
+  requireIndex(keys, key);
   return key;
-}
-
-/** Options `types` and `mask`; both are refused where they would change a key (EXACTNESS.md §8). */
-function applyOptions(
-  where: string,
-  columns: readonly Column[],
-  key: readonly string[],
-  options: TableOptions,
-): Column[] {
-  const types = options.types ?? {};
-  for (const name of [...Object.keys(types), ...(options.mask ?? [])])
-    if (!columns.some((column) => column.name === name))
-      throw new Misconfigured(`${where} has no copied column ${name}.`, 'Correct `types` or `mask`.');
-  return columns.map((column) => {
-    const inKey = key.includes(column.name);
-    const masked = options.mask?.includes(column.name) ?? false;
-    if (masked && inKey)
-      throw new UnsupportedValue(
-        `The key column ${column.name} of ${where} can't be masked.`,
-        'Take it out of `mask`, or choose another key.',
-      );
-    if (masked) return { ...column, type: { kind: 'varchar', length: 1 }, nullable: true, masked };
-    const wanted = Object.hasOwn(types, column.name) ? types[column.name] : undefined;
-    if (wanted === undefined) return column;
-    const type = parseColumnType(wanted);
-    const fits = typeFit(column.type, type);
-    if (fits === 'never' || (inKey && fits === 'narrows'))
-      throw new UnsupportedValue(
-        `${where}.${column.name} (${column.sourceType}) can't be copied as ${formatColumnType(type)}${fits === 'never' ? '' : ', since it is in the key'}.`,
-        'Correct `types`.',
-      );
-    return { ...column, type };
-  });
 }
 
 /** Whether the source keeps the key unique at every moment. */
 function isImmediate(found: CatalogTable, key: readonly string[]): boolean {
   return key.length > 0 && found.keys.some((one) => !one.deferrable && one.columns.every((name) => key.includes(name)));
-}
-
-function isText(type: ColumnType): boolean {
-  return type.kind === 'char' || type.kind === 'varchar' || type.kind === 'text';
 }
 
 /** A digest of all that decides what a reader sees: columns with their types, how they are copied, and the key. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { formatColumnType, parseColumnType, fit as typeFit } from '../column-types.ts';
+import { formatColumnType, isText, parseColumnType, fit as typeFit } from '../column-types.ts';
 import { UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, LeftOut, Table, TableOptions } from '../model.ts';
 import type { Relation, SourceColumn, Storage } from './catalog.ts';
@@ -211,10 +211,6 @@ function keyed(mapping: Mapping, open: OpenKey, longest: number): ColumnType {
   const room = longest <= open.room ? open.room : 2 * longest;
   if (mapping.type.kind !== 'varchar') return mapKey(mapping, room).type;
   return { kind: 'varchar', length: Math.min(mapping.type.length, Math.floor(room / 4)) };
-}
-
-function isText(type: ColumnType): boolean {
-  return type.kind === 'char' || type.kind === 'varchar' || type.kind === 'text';
 }
 
 /** Whether two keys that differ might compare equal as strings at a destination (`Table.textKey`). */
