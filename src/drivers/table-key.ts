@@ -26,8 +26,7 @@ export function refuseKey(table: KeyTable, names: readonly string[]): string | n
   return null;
 }
 
-/** The same of one column. */
-export function refuseColumn({ columns, types, inexact }: KeyTable, name: string): string | null {
+function refuseColumn({ columns, types, inexact }: KeyTable, name: string): string | null {
   if (name === '') return 'holds an expression';
   const column = columns.find((one) => one.name === name);
   const type = types.get(name);

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { chooseCursor } from '../cursor.ts';
 import { applyOptions, checkCondition, refusedTable } from '../description.ts';
-import { Misconfigured, UnsupportedValue } from '../errors.ts';
+import { UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, Described, DescribeRequest, LeftOut, Table, TableOptions } from '../model.ts';
-import { hasText, type KeyTable, keyless, refuseColumn, refuseKey, requireIndex } from '../table-key.ts';
+import { hasText, type KeyTable, keyless, refuseKey, requireIndex, userKey } from '../table-key.ts';
 import { type CatalogTable, readTables } from './catalog.ts';
 import { missingGrant } from './errors.ts';
 import type { OracleOptions } from './options.ts';
@@ -139,7 +139,11 @@ function chooseKey(
   wanted: readonly string[] | undefined,
   warnings: string[],
 ): string[] {
-  if (wanted !== undefined && wanted.length > 0) return userKey(keys, wanted);
+  if (wanted !== undefined && wanted.length > 0) {
+    const key = userKey(keys, wanted);
+    requireIndex(keys, key);
+    return key;
+  }
   const refusals: string[] = [];
   for (const key of table.keys) {
     const refusal = refuseKey(keys, key.columns);
@@ -148,24 +152,6 @@ function chooseKey(
   }
   if (!keys.view) warnings.push(keyless(refusals));
   return [];
-}
-
-function userKey(keys: KeyTable, wanted: readonly string[]): string[] {
-  const { where, columns, types } = keys;
-  const key = wanted.map((name) => {
-    const column =
-      columns.find((one) => one.name === name) ?? columns.find((one) => one.name.toLowerCase() === name.toLowerCase());
-    if (!column || !types.has(column.name))
-      throw new Misconfigured(`The key column ${name} of ${where} does not exist or is not copied.`, 'Correct `key`.');
-    const refusal = refuseColumn(keys, column.name);
-    if (refusal !== null)
-      throw new UnsupportedValue(`The key of ${where} ${refusal}.`, 'Choose other columns in `key`.');
-    return column.name;
-  });
-  if (new Set(key).size !== key.length)
-    throw new Misconfigured(`The key of ${where} names a column twice.`, 'Correct `key`.');
-  requireIndex(keys, key);
-  return key;
 }
 
 /** Whether the source keeps the key unique at every moment. */
