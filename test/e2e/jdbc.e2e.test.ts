@@ -1,26 +1,12 @@
-import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { logTail } from '../../scripts/servers/process.ts';
 import { queries, type RequestAnswer, type Run, updates } from '../../src/workflows/messages.ts';
-import { childrenOf, keep } from '../chaos/process.ts';
+import { childrenOf } from '../chaos/process.ts';
 import { drivers, jarsOf } from '../drivers/jdbc/fixture.ts';
 import { type Harness, until } from '../workflows/harness.ts';
-import {
-  expectClean,
-  expectGood,
-  expectSame,
-  keyText,
-  makeDestination,
-  runFull,
-  startPipeline,
-  startWorker,
-} from './run.ts';
+import { expectClean, expectGood, expectSame, makeDestination, runFull, startPipeline, startWorker } from './run.ts';
 import { type SeededSource, seedMysql, seedPostgres } from './sources.ts';
+import { startWorkerProcess } from './worker-process.ts';
 
 async function postgresByJdbc(): Promise<SeededSource> {
   const server = inject('postgres15');
@@ -132,21 +118,10 @@ describe.skipIf(!drivers)('a full extract by JDBC', () => {
 /** Waits for a heartbeat to be missed. */
 describe.runIf(drivers && process.env['FLOW_MATRIX'])('a worker that is killed', () => {
   it('takes its JVMs with it, and the next one makes the copy exact', async () => {
-    const { address } = inject('temporal');
-    const namespace = `t-${randomUUID().slice(0, 8)}`;
-    const connection = await Connection.connect({ address });
-    const workflowExecutionRetentionPeriod = { seconds: 86_400 } as never;
-    await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod });
     const [source, target] = await Promise.all([postgresByJdbc(), makeDestination('mariadb')]);
-    const folder = await mkdtemp(join(tmpdir(), 'flow-jdbc-kill-'));
-    const log = join(folder, 'worker.log');
-    await writeFile(join(folder, 'secret.key'), keyText, { mode: 0o600 });
-    const env = { ...process.env, TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace, DATA_DIR: folder };
-    const main = join(import.meta.dirname, '../../src/main.ts');
-    const worker = keep('worker', [main, 'worker'], { log, env });
+    const worker = await startWorkerProcess('jdbc-kills');
     try {
-      const client = new Client({ connection, namespace });
-      const handle = await startPipeline({ client } as unknown as Harness, source, target, choices(source));
+      const handle = await startPipeline(worker, source, target, choices(source));
       const asked = [{ operation: 'full' }] as [unknown];
       const answer = await handle.executeUpdate<RequestAnswer, [unknown]>(updates.request, { args: asked });
       expect(answer).toMatchObject({ accepted: true });
@@ -163,15 +138,13 @@ describe.runIf(drivers && process.env['FLOW_MATRIX'])('a worker that is killed',
       const last = async (): Promise<Run | undefined> =>
         (await handle.query<readonly Run[]>(queries.runs)).find((run) => run.endedAt !== null);
       const run = (await until(last, (one) => one !== undefined, 200_000)) as Run;
-      expect(run, logTail(log)).toMatchObject({ state: 'succeeded', error: null });
+      expect(run, worker.logTail()).toMatchObject({ state: 'succeeded', error: null });
       await expectSame(source, target, source.tables);
       await expectClean(target);
     } finally {
       await worker.stop();
       await source.drop();
       await target.drop();
-      await connection.close();
-      await rm(folder, { recursive: true, force: true });
     }
   }, 300_000);
 });

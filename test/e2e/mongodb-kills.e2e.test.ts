@@ -1,26 +1,19 @@
-import { randomUUID } from 'node:crypto';
-import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
 import { BSON, type Collection, type Document, MongoClient } from 'mongodb';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { logTail } from '../../scripts/servers/process.ts';
-import { makeRunFolder } from '../../scripts/servers/server.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { updates } from '../../src/workflows/messages.ts';
-import { type Kept, keep } from '../chaos/process.ts';
 import { databaseName, type FakeMongo, startFakeMongo } from '../fakes/mongodb/server.ts';
-import { type Harness, retry } from '../workflows/harness.ts';
+import { retry } from '../workflows/harness.ts';
 import {
   type Destination,
   expectClean,
   expectGood,
-  keyText,
   makeDestination,
   runFull,
   runOperation,
   startPipeline,
 } from './run.ts';
 import type { SeededSource } from './sources.ts';
+import { startWorkerProcess, type WorkerProcess } from './worker-process.ts';
 
 /**
  * A worker of its own, killed with kill -9 in the middle of a full extract and of a delta; the fake MongoDB lives on in this process. Documents have columns
@@ -33,32 +26,10 @@ const params = { uid: '', pwd: '', type: 'rds.mongo', document_fields: 'sampled'
 describe.runIf(matrix)('MongoDB under kill -9', { timeout: 400_000 }, () => {
   let fake: FakeMongo;
   let client: MongoClient;
-  let connection: Connection;
-  let worker: Kept;
-  let harness: Pick<Harness, 'client' | 'namespace'>;
-  let folder: string;
-  let log: string;
+  let worker: WorkerProcess;
 
   beforeAll(async () => {
-    const { address } = inject('temporal');
-    folder = await makeRunFolder('mongodb-kills');
-    log = join(folder, 'worker.log');
-    const namespace = `t-${randomUUID().slice(0, 8)}`;
-    connection = await Connection.connect({ address });
-    const retention = { seconds: 86_400 } as never;
-    await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod: retention });
-    harness = { client: new Client({ connection, namespace }), namespace };
-    const SECRET_KEY_FILE = join(folder, 'secret.key');
-    await writeFile(SECRET_KEY_FILE, keyText, { mode: 0o600 });
-    const env = {
-      ...process.env,
-      DATA_DIR: folder,
-      SECRET_KEY_FILE,
-      TEMPORAL_ADDRESS: address,
-      TEMPORAL_NAMESPACE: namespace,
-    };
-    const main = join(import.meta.dirname, '../../src/main.ts');
-    worker = keep('worker', [main, 'worker'], { log, env: { ...env, LOG_LEVEL: 'warn' } });
+    worker = await startWorkerProcess('mongodb-kills');
     fake = await startFakeMongo({ batch: 50 });
     client = new MongoClient(`mongodb://127.0.0.1:${fake.port}/?directConnection=true`);
   });
@@ -66,8 +37,6 @@ describe.runIf(matrix)('MongoDB under kill -9', { timeout: 400_000 }, () => {
     await worker?.stop();
     await client?.close();
     await fake?.[Symbol.asyncDispose]();
-    await connection?.close();
-    await rm(folder, { recursive: true, force: true });
   });
 
   /** Kills the worker when it asks for the nth batch of `collection`, and has it started again. */
@@ -80,10 +49,7 @@ describe.runIf(matrix)('MongoDB under kill -9', { timeout: 400_000 }, () => {
           return undefined;
         killed = true;
         fake.fail = undefined;
-        worker
-          .kill9()
-          .then(() => worker.restart())
-          .then(resolve, reject);
+        worker.replace().then(resolve, reject);
         return undefined;
       };
     });
@@ -97,12 +63,12 @@ describe.runIf(matrix)('MongoDB under kill -9', { timeout: 400_000 }, () => {
     await docs.insertMany(Array.from({ length: ROWS }, (_, i) => document(i)));
     const source = { params: { ...params, port: String(fake.port) }, database: 'default', schema: database };
     const handle = await retry(() =>
-      startPipeline(harness as Harness, source as unknown as SeededSource, target, [{ name: 'docs' }]),
+      startPipeline(worker, source as unknown as SeededSource, target, [{ name: 'docs' }]),
     );
     try {
       const first = killAt('docs', 2);
       const loaded = await runFull(handle, 180_000).catch((error: Error) => {
-        throw new Error(`${error.message}\n${logTail(log)}`);
+        throw new Error(`${error.message}\n${worker.logTail()}`);
       });
       await first.done;
       expect(first.killed()).toBe(true);

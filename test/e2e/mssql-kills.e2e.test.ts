@@ -1,25 +1,18 @@
-import { randomUUID } from 'node:crypto';
-import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { logTail } from '../../scripts/servers/process.ts';
-import { makeRunFolder } from '../../scripts/servers/server.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { updates } from '../../src/workflows/messages.ts';
-import { type Kept, keep } from '../chaos/process.ts';
 import { type MssqlGround, mssqlGround } from '../drivers/mssql-fixture.ts';
-import { type Harness, retry } from '../workflows/harness.ts';
+import { retry } from '../workflows/harness.ts';
 import {
   type Destination,
   expectClean,
   expectGood,
-  keyText,
   makeDestination,
   runFull,
   runOperation,
   startPipeline,
 } from './run.ts';
 import type { SeededSource } from './sources.ts';
+import { startWorkerProcess, type WorkerProcess } from './worker-process.ts';
 
 /**
  * A worker of its own, killed with kill -9 in the middle of a full extract and of a delta; the fake SQL Server lives on in this process.
@@ -35,32 +28,10 @@ describe.runIf(matrix).each([
 ] as const)('SQL Server under kill -9, %s', { timeout: 400_000 }, (_name, type, mode, inDelta, turn) => {
   let ground: MssqlGround;
   let target: Destination;
-  let connection: Connection;
-  let worker: Kept;
-  let harness: Pick<Harness, 'client' | 'namespace'>;
-  let folder: string;
-  let log: string;
+  let worker: WorkerProcess;
 
   beforeAll(async () => {
-    const { address } = inject('temporal');
-    folder = await makeRunFolder('mssql-kills');
-    log = join(folder, 'worker.log');
-    const namespace = `t-${randomUUID().slice(0, 8)}`;
-    connection = await Connection.connect({ address });
-    const retention = { seconds: 86_400 } as never;
-    await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod: retention });
-    harness = { client: new Client({ connection, namespace }), namespace };
-    const SECRET_KEY_FILE = join(folder, 'secret.key');
-    await writeFile(SECRET_KEY_FILE, keyText, { mode: 0o600 });
-    const env = {
-      ...process.env,
-      DATA_DIR: folder,
-      SECRET_KEY_FILE,
-      TEMPORAL_ADDRESS: address,
-      TEMPORAL_NAMESPACE: namespace,
-      LOG_LEVEL: 'warn',
-    };
-    worker = keep('worker', [join(import.meta.dirname, '../../src/main.ts'), 'worker'], { log, env });
+    worker = await startWorkerProcess('mssql-kills');
     ground = await mssqlGround(type);
     target = await makeDestination(mode);
   });
@@ -68,8 +39,6 @@ describe.runIf(matrix).each([
     await worker?.stop();
     await target?.drop();
     await ground?.[Symbol.asyncDispose]();
-    await connection?.close();
-    await rm(folder, { recursive: true, force: true });
   });
 
   /** Kills the worker a moment after its nth statement of a kind, and has it started again. */
@@ -80,12 +49,7 @@ describe.runIf(matrix).each([
       engine.before = (sql) => {
         if (!statement.test(sql) || ++seen !== nth) return;
         engine.before = undefined;
-        setImmediate(() =>
-          worker
-            .kill9()
-            .then(() => worker.restart())
-            .then(resolve, reject),
-        );
+        setImmediate(() => worker.replace().then(resolve, reject));
       };
     });
   }
@@ -105,7 +69,7 @@ describe.runIf(matrix).each([
     const source = { params: ground.params(), database: 'shop', schema: 'dbo' } as unknown as SeededSource;
     const handle = await retry(() =>
       startPipeline(
-        harness as Harness,
+        worker,
         source,
         target,
         TABLES.map((name) => ({ name })),
@@ -114,7 +78,7 @@ describe.runIf(matrix).each([
 
     const first = killAt(/^SELECT .* FROM \[dbo\]\.\[big\] WHERE/, 1);
     const loaded = await runFull(handle, 180_000).catch((error: Error) => {
-      throw new Error(`${error.message}\n${logTail(log)}`);
+      throw new Error(`${error.message}\n${worker.logTail()}`);
     });
     await first;
     await expectGood(handle, loaded);

@@ -96,7 +96,7 @@ export type TableChoice = { readonly name: string; readonly options?: TableOptio
 
 /** A pipeline with both ends saved and tables selected, by messages rather than by HTTP. */
 export async function startPipeline(
-  harness: Harness,
+  harness: Pick<Harness, 'client'>,
   source: SeededSource,
   target: Destination,
   tables: readonly TableChoice[],

@@ -1,17 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
-import { afterAll, beforeAll, expect, inject, it } from 'vitest';
-import { logTail, type RunningProgram, startProgram } from '../../scripts/servers/process.ts';
+import type { WorkflowHandle } from '@temporalio/client';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { queries, type RequestAnswer, type Run, updates } from '../../src/workflows/messages.ts';
 import { servers } from '../fakes/oracle/client.ts';
 import { type FakeHost, startHost } from '../fakes/oracle/host.ts';
 import { type FakeOracle, startOracle } from '../fakes/oracle/server.ts';
 import { until } from '../workflows/harness.ts';
-import { type Destination, expectClean, expectGood, keyText, makeDestination, startPipeline } from './run.ts';
+import { type Destination, expectClean, expectGood, makeDestination, startPipeline } from './run.ts';
 import type { SeededSource } from './sources.ts';
+import { startWorkerProcess, type WorkerProcess } from './worker-process.ts';
 
 /** Each blow is missed only after a heartbeat's time: with FLOW_MATRIX (`npm run test:matrix`), where minutes are to be had. */
 const whereThereIsTime = process.env['FLOW_MATRIX'] ? it : it.skip;
@@ -23,10 +20,7 @@ const service = `K${randomUUID().slice(0, 8)}`;
 let host: FakeHost;
 let server: FakeOracle;
 let target: Destination;
-let connection: Connection;
-let folder: string;
-let worker: RunningProgram | undefined;
-const namespace = `t-${randomUUID().slice(0, 8)}`;
+let worker: WorkerProcess | undefined;
 const blows: string[] = [];
 
 beforeAll(async () => {
@@ -34,49 +28,19 @@ beforeAll(async () => {
   server = startOracle();
   servers.set(service, server);
   target = await makeDestination('singlestore');
-  folder = await mkdtemp(join(tmpdir(), 'oracle-kill-'));
-  await writeFile(join(folder, 'key'), `${keyText}\n`, { mode: 0o600 });
-  connection = await Connection.connect({ address: inject('temporal').address });
-  await connection.workflowService.registerNamespace({
-    namespace,
-    workflowExecutionRetentionPeriod: { seconds: 86_400 } as never,
-  });
 });
 afterAll(async () => {
   await worker?.stop();
-  await connection?.close();
   await host?.close();
   await target?.drop();
   server?.close();
-  await rm(folder, { recursive: true, force: true });
 });
-
-/** A worker whose `oracledb` is the fake in this process. */
-function launch(): void {
-  const source = (name: string) => join(import.meta.dirname, '../..', name);
-  worker = startProgram(
-    process.execPath,
-    ['--import', new URL('../fakes/oracle/remote.ts', import.meta.url).href, source('src/main.ts'), 'worker'],
-    {
-      log: join(folder, 'worker.log'),
-      env: {
-        ...process.env,
-        DATA_DIR: folder,
-        SECRET_KEY_FILE: join(folder, 'key'),
-        TEMPORAL_ADDRESS: inject('temporal').address,
-        TEMPORAL_NAMESPACE: namespace,
-        FAKE_ORACLE_PORT: String(host.port),
-        LOG_LEVEL: 'warn',
-      },
-    },
-  );
-}
 
 /** kill -9 when a worker asks for this; a new one takes its place. */
 function strikeAt(pattern: RegExp): void {
   server.answer(pattern, () => {
     blows.push(pattern.source);
-    void worker?.kill9().then(launch);
+    void worker?.replace();
     return undefined;
   });
 }
@@ -91,7 +55,7 @@ async function patient(handle: WorkflowHandle, operation: 'full' | 'delta'): Pro
       () => undefined,
     );
   return (await until(own, (run) => run?.endedAt != null, 240_000).catch((error: Error) => {
-    throw new Error(`${error.message}; ${logTail(join(folder, 'worker.log'))}`);
+    throw new Error(`${error.message}; ${worker?.logTail()}`);
   })) as Run;
 }
 
@@ -119,15 +83,18 @@ whereThereIsTime('full extracts and deltas are exact when their worker is killed
     for (let i = 0; i < ROWS; i += 1000)
       server.sql(`insert into "${table}" values ${Array.from({ length: 1000 }, (_, j) => row(i + j)).join(', ')}`);
   }
-  launch();
+  // Its `oracledb` is the fake in this process.
+  worker = await startWorkerProcess('oracle-kills', {
+    preload: new URL('../fakes/oracle/remote.ts', import.meta.url),
+    env: { FAKE_ORACLE_PORT: String(host.port) },
+  });
   const source = {
     params: { host: 'h', port: '1521', db: service, uid: 'flow', pwd: 'flow-secret', type: 'rds.oracle11lfm' },
     database: 'FREE',
     schema: 'main',
   } as unknown as SeededSource;
-  const client = new Client({ connection, namespace });
   const handle = await startPipeline(
-    { client } as never,
+    worker,
     source,
     target,
     TABLES.map((name) => ({ name })),
