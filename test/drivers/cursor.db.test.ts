@@ -221,7 +221,7 @@ describe.each([
     expect(await follow.delta()).toEqual([]);
     await writer.sql('commit');
     expect(await follow.delta()).toEqual(['1']);
-    await ground.sql(`insert into long_one (id, v, at) values (2, 'as if it had not been seen', ${ground.ago(4)})`);
+    await ground.sql(`insert into long_one (id, v, at) values (2, 'as if it had not been seen', ${ground.ago(7200)})`);
     expect(await follow.delta()).not.toContain('2');
     await writer.end();
   });
