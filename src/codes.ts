@@ -116,10 +116,14 @@ export function mayHoldSecret(name: string): boolean {
   return name === 'url' || name === 'jdbc_options';
 }
 
+const secretName = String.raw`[\w.-]{0,60}(?:pass|pwd|secret|token|credential|(?:private|access|account|api)_?key)[\w.-]{0,60}`;
 const credentials = [
-  /[?&;](?:[\w.-]*(?:password|passwd|pwd|secret|token|passphrase|private_?key)[\w.-]*)=([^&;]*)/gi,
-  /\/\/[^/@:\s]*:([^/@\s]+)@/g,
-  /:thin:[^/@\s]+\/([^@\s]+)@/gi,
+  // As most URLs name properties, and Db2 its first one.
+  new RegExp(String.raw`[?&;:/]${secretName}=(\{[^}]*\}|[^&;]*)`, 'gi'),
+  // Teradata, and MySQL's lists of hosts.
+  new RegExp(`[,(]${secretName}=([^&;,)]*)`, 'gi'),
+  /\/\/[^/@:\s]*:(\S{0,300}?)@(?=[^@/?;&]*(?:[/?;&]|$))/g,
+  /:(?:thin|oci8?):[^/@\s]*\/(\S{1,300})@/gi,
 ];
 
 /** Passwords and tokens inside a JDBC URL or options text. */

@@ -176,7 +176,10 @@ export const optionRules = {
     'source',
     'Host of the database that reads the redo logs, when that is another one (`rds.oracle11lmrm`). Oracle only.',
   ),
-  mining_port: text('source', 'Port of the mining database; that of the source when not set. Oracle only.'),
+  mining_port: text('source', 'Port of the mining database; that of the source when not set. Oracle only.', {
+    name: 'port number',
+    pattern: /^[1-9]\d{0,4}$/,
+  }),
   mining_db: text(
     'source',
     'Service of the mining database, or of the root of the source’s container database; that of the source when not set. Oracle only.',

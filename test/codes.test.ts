@@ -98,6 +98,13 @@ describe('credentials inside a JDBC URL', () => {
       'jdbc:sqlserver://h;user=a;password=***;clientSecret=***',
     ],
     ['password=zz&a=b', ['zz'], 'password=***&a=b'],
+    ['jdbc:db2://h:50000/d:password=p;user=u;', ['p'], 'jdbc:db2://h:50000/d:password=***;user=u;'],
+    ['jdbc:teradata://h/USER=u,PASSWORD=p,CHARSET=UTF8', ['p'], 'jdbc:teradata://h/USER=u,PASSWORD=***,CHARSET=UTF8'],
+    ['jdbc:mysql://(host=h,user=u,password=p)/d', ['p'], 'jdbc:mysql://(host=h,user=u,password=***)/d'],
+    ['jdbc:mysql://u:p@ss@h:3306/d?a=b@c', ['p@ss'], 'jdbc:mysql://u:***@h:3306/d?a=b@c'],
+    ['jdbc:oracle:oci:scott/ti@ger@h:1521:x', ['ti@ger'], 'jdbc:oracle:oci:scott/***@h:1521:x'],
+    ['jdbc:sqlserver://h;password={a;b};user=u', ['{a;b}'], 'jdbc:sqlserver://h;password=***;user=u'],
+    ['?passcode=1&AccountKey=2', ['1', '2'], '?passcode=***&AccountKey=***'],
     ['jdbc:x://h/d?passwordless=1', ['1'], 'jdbc:x://h/d?passwordless=***'],
     ['jdbc:x://h:5432/d', [], 'jdbc:x://h:5432/d'],
   ])('%s', (url, secrets, masked) => {
@@ -130,7 +137,7 @@ describe('options', () => {
   it.each(optionNames)('%s belongs to its side, accepts its default and explains itself', (name) => {
     const rule = optionRules[name];
     const sides = rule.side === 'both' ? (['source', 'destination'] as const) : ([rule.side] as const);
-    const value = rule.default === null ? (name.startsWith('ssl') ? '/etc/x.pem' : 'x') : String(rule.default);
+    const value = String(rule.default ?? (name.startsWith('ssl') ? '/etc/x.pem' : name === 'mining_port' ? 1521 : 'x'));
     for (const side of sides) expect(optionProblem(side, name, value)).toBeUndefined();
     if (rule.side !== 'both')
       expect(optionProblem(rule.side === 'source' ? 'destination' : 'source', name, value)).toContain(rule.side);

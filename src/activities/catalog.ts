@@ -1,3 +1,4 @@
+import { ApplicationFailure } from '@temporalio/activity';
 import { destinationOf, sourceCode } from '../codes.ts';
 import { formatColumnType } from '../drivers/column-types.ts';
 import type { Finding } from '../drivers/model.ts';
@@ -14,6 +15,7 @@ import type {
   TestResult,
 } from '../workflows/messages.ts';
 import { at, type Connections } from './connections.ts';
+import type { FailureDetails } from './failure.ts';
 import { sourceName } from './names.ts';
 
 /** Tables that a report holds at most: about a megabyte, half of what Temporal carries. */
@@ -37,8 +39,7 @@ export function catalogActivities(connections: Connections) {
           messages: errors.map((finding) => ({ topic: topicOf(finding), message: finding.message })),
         };
       } catch (error) {
-        const message = error instanceof Error ? error.message : String(error);
-        return { ok: false, messages: [{ topic: null, message }] };
+        return { ok: false, messages: [{ topic: null, message: withAction(error) }] };
       }
     },
 
@@ -104,6 +105,17 @@ export function catalogActivities(connections: Connections) {
       return { warnings };
     },
   };
+}
+
+/** What is wrong, and who must do what. */
+function withAction(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const action =
+    error instanceof ApplicationFailure && error.nonRetryable
+      ? (error.details?.[0] as FailureDetails | undefined)?.action
+      : undefined;
+  if (action === undefined || action === '' || message.includes(action)) return message;
+  return `${message.replace(/[^.!?]$/, '$&.')} ${action}`;
 }
 
 function topicOf(finding: Finding): string | null {

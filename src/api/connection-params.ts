@@ -68,7 +68,10 @@ function valueProblem(side: Side, name: string, value: string): string | undefin
   if (isOption(name)) return optionProblem(side, name, value);
   switch (name) {
     case 'host':
-      return /^[^\s\p{Cc}]{1,255}$/u.test(value) ? undefined : 'must be a host name or an address';
+      // What has an `@` holds a password, perhaps, which would be shown.
+      return /^[^\s\p{Cc}@]{1,255}$/u.test(value)
+        ? undefined
+        : 'must be a host name or an address, without user and password';
     case 'port':
       return /^\d{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535
         ? undefined

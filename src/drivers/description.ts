@@ -12,21 +12,24 @@ export function refusedTable(ref: TableRef, error: unknown): Described {
 
 /**
  * Lets the server parse and resolve a table's condition, if it has one: `ask` sends a statement with it that yields no row. Throws `Misconfigured`
- * with `action` where the server refuses it.
+ * with `action` where the server refuses it. `isUnknown`: whether the server has told an error that may be of any kind; it is the condition's
+ * fault if the same statement without it works. Servers have a hundred numbers for those.
  */
 export async function checkCondition(
   ref: TableRef,
   where: string | undefined,
   action: string,
   ask: (where: string) => Promise<unknown>,
+  isUnknown: (error: unknown) => boolean = () => false,
 ): Promise<void> {
   if (where === undefined || where.trim() === '') return;
   try {
     await ask(where);
   } catch (error) {
-    if (!isPermanent(error) || error.name === 'AccessDenied') throw error;
+    if (isPermanent(error) ? error.name === 'AccessDenied' : !isUnknown(error)) throw error;
+    if (!isPermanent(error)) await ask('1 = 0');
     throw new Misconfigured(
-      `The condition of ${ref.schema}.${ref.name} is refused by the source: ${error.message}`,
+      `The condition of ${ref.schema}.${ref.name} is refused by the source: ${(error as Error).message}`,
       action,
     );
   }

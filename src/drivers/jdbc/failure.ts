@@ -110,6 +110,11 @@ function opening({ kind, state, code, className }: Raised, text: string, options
         'Check `url` and `jdbc_options`: the driver’s manual says how its URLs begin.',
       );
   }
+  if (/^08/.test(state) && /\b(?:SSL|TLS)\b/.test(text))
+    return wrong(
+      `The database can not be reached with TLS as it is asked for: ${told}.`,
+      'Check the TLS options in `url` and `jdbc_options`.',
+    );
   if (/^28/.test(state) || state === '08004' || code === '1045' || LOGIN.test(text))
     return new AccessDenied(
       `The database refused the login of ${options.user}: ${told}.`,

@@ -47,7 +47,7 @@ export function translate(error: unknown): Error {
     return new Error(`The server's name is not known to DNS: ${text}. Check \`host\`.`);
   if (/ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|timed out|Server selection/i.test(detail))
     return new Error(
-      `The server can't be reached: ${text}. Check \`host\` and \`port\`; a replica set is reached by the names that its members give (rs.conf()), or as one server with directConnection=true in \`jdbc_options\`.`,
+      `The server can't be reached: ${text}. Check \`host\` and \`port\`; a replica set is reached by the names that its members give (rs.conf()), or as one server with the option \`directConnection\` in \`jdbc_options\`.`,
     );
   return new Error(text);
 }

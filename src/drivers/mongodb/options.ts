@@ -48,6 +48,7 @@ export function mongoOptions(params: Params): MongoOptions {
         : 'names or addresses of servers, separated by commas, each with :port where it differs',
     );
   const user = params['uid'] ?? '';
+  const ssl = sslMode(params);
   return {
     hosts: names.map((name) => (srv || /(?:^[^:]*|\]):\d+$/.test(name) ? name : `${name}:${port}`)),
     srv,
@@ -55,7 +56,8 @@ export function mongoOptions(params: Params): MongoOptions {
     password: params['pwd'] ?? '',
     database: params['db'] ?? '',
     authSource: params['auth_source'] || 'admin',
-    ssl: sslMode(params),
+    // Atlas has TLS everywhere, with certificates that the system knows.
+    ssl: atlas && ssl === 'prefer' ? 'verify-full' : ssl,
     ca: pem(params, 'ssl_ca'),
     cert: pem(params, 'ssl_cert'),
     key: pem(params, 'ssl_key'),

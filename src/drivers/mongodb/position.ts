@@ -22,9 +22,13 @@ export function encodePosition(position: StreamPosition): Position {
   return JSON.stringify(position) as Position;
 }
 
-/** null for '', the position of a source without a change stream. */
+/** null for '', the position of a source without a change stream. Throws `PositionLost` for one of another kind of source. */
 export function decodePosition(text: string): StreamPosition | null {
-  return text === '' ? null : (JSON.parse(text) as StreamPosition);
+  if (text === '') return null;
+  const position = text.startsWith('{') ? (JSON.parse(text) as Partial<StreamPosition>) : {};
+  if (typeof position.seconds !== 'number' || typeof position.increment !== 'number')
+    throw new PositionLost('The stored position is none of a change stream.', 'Run a full extract.');
+  return position as StreamPosition;
 }
 
 /** A cluster time by itself: everything up to and including it. */
@@ -84,6 +88,5 @@ export function streamPosition(text: Position): StreamPosition {
       'The source is followed by no change stream (`capture` is none).',
       'Set `capture` to log and run a full extract.',
     );
-  if (!(position.seconds >= 0)) throw new PositionLost('The stored position is damaged.', 'Load the tables again.');
   return position;
 }

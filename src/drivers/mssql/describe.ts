@@ -8,6 +8,7 @@ import { hasText } from '../table-key.ts';
 import { type CatalogTable, readTables } from './catalog.ts';
 import { type Instance, newest, pin, readInstances } from './cdc-instances.ts';
 import type { Connection } from './connection.ts';
+import { isUnknown } from './errors.ts';
 import { chooseKey } from './key.ts';
 import type { CaptureMode } from './options.ts';
 import { chunkSelect, EVERYTHING } from './range.ts';
@@ -44,8 +45,12 @@ export async function describeTables(
         index,
       );
       const table = describeTable(ref, found, options, mode, instance, tracked.get(found.id));
-      await checkCondition(ref, options.where, 'Correct `where`; it is T-SQL without the word WHERE.', (where) =>
-        connection.query(`${chunkSelect(table, where, EVERYTHING)} AND 1 = 0`),
+      await checkCondition(
+        ref,
+        options.where,
+        'Correct `where`; it is T-SQL without the word WHERE.',
+        (where) => connection.query(`${chunkSelect(table, where, EVERYTHING)} AND 1 = 0`),
+        (error) => isUnknown(error) && !connection.broken(),
       );
       described.push({ ref, table });
     } catch (error) {

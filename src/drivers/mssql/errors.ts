@@ -19,7 +19,7 @@ export const NO_TLS = 'Set ssl_mode to prefer or disable.';
 export function translate(error: unknown): Error {
   if (isPermanent(error)) return error;
   if (!(error instanceof Error)) return new Error(String(error));
-  if (error.name === 'AbortError') return error;
+  if (error.name === 'AbortError' || translated.has(error)) return error;
   const errors = error instanceof AggregateError ? (error.errors as ServerError[]) : [error as ServerError];
   const found =
     errors.find(({ number }) => number !== undefined && BY_NUMBER[number]) ?? errors[0] ?? (error as ServerError);
@@ -34,7 +34,7 @@ export function translate(error: unknown): Error {
     return /requires encryption/.test(text)
       ? new AccessDenied('The server accepts encrypted connections only.', 'Set ssl_mode to require or verify-full.')
       : new Misconfigured('The server does not offer TLS.', NO_TLS);
-  if (code === 'EINSTLOOKUP')
+  if (code === 'EINSTLOOKUP' || /^Failed to connect to \S+\\\S+ in \d/.test(text))
     return new Error(
       `The named instance was not found: ${text}. SQL Server Browser must run and UDP port 1434 be open; or set \`port\` to the instance's own port.`,
     );
@@ -62,6 +62,12 @@ export function errorNumber(error: unknown): number | undefined {
   return error instanceof Error ? (error as ServerError).number : undefined;
 }
 
+/** Whether the server has told an error that is in no list here, so that nobody knows whether it would go away. */
+export function isUnknown(error: unknown): boolean {
+  const number = errorNumber(error);
+  return number !== undefined && BY_NUMBER[number] === undefined;
+}
+
 function deepestCode(error: ServerError): string {
   let code = error.code ?? '';
   let one: unknown = causeOf(error);
@@ -76,7 +82,11 @@ function causeOf(error: ServerError): unknown {
   return error.cause ?? error.originalError;
 }
 
+/** Plain errors that were translated: a second time would garble their words. */
+const translated = new WeakSet<Error>();
+
 function numbered(error: Error, number: number | undefined): Error {
+  translated.add(error);
   return number === undefined ? error : Object.assign(error, { number });
 }
 

@@ -16,16 +16,22 @@ export function encodeVersion(version: bigint): Position {
   return JSON.stringify({ version: String(version) } satisfies Version) as Position;
 }
 
+/** Throws `PositionLost` for a position of another kind. */
 export function decodeVersion(position: string): bigint {
-  return BigInt((JSON.parse(position) as Partial<Version>).version ?? fault());
+  return BigInt(partsOf<Version>(position).version ?? fault());
 }
 
 export function encodeLsn(lsn: string): Position {
   return JSON.stringify({ lsn } satisfies Lsn) as Position;
 }
 
+/** Throws `PositionLost` for a position of another kind. */
 export function decodeLsn(position: string): string {
-  return (JSON.parse(position) as Partial<Lsn>).lsn ?? fault();
+  return partsOf<Lsn>(position).lsn ?? fault();
+}
+
+function partsOf<T>(position: string): Partial<T> {
+  return position.startsWith('{') ? (JSON.parse(position) as Partial<T>) : {};
 }
 
 function fault(): never {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Misconfigured } from '../errors.ts';
+import { Misconfigured, PositionLost } from '../errors.ts';
 import type { Position, TableRef } from '../model.ts';
 import { type Connection, tolerate } from './connection.ts';
 import { quoteName } from './types.ts';
@@ -22,9 +22,13 @@ export function encodePosition(position: LogPosition): Position {
   return JSON.stringify(position) as Position;
 }
 
-/** null for '', the position of a source without a log. */
+/** null for '', the position of a source without a log. Throws `PositionLost` for one of another kind of source. */
 export function decodePosition(text: string): LogPosition | null {
-  return text === '' ? null : (JSON.parse(text) as LogPosition);
+  if (text === '') return null;
+  const position = text.startsWith('{') ? (JSON.parse(text) as LogPosition) : {};
+  if (position.gtid === undefined && position.file === undefined)
+    throw new PositionLost('The stored position is none of a binary log.', 'Run a full extract.');
+  return position;
 }
 
 /** The written end of the binlog: whatever a SELECT has returned by now lies before it. */

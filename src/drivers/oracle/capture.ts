@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Capture, CaptureRequest, LogEvent } from '../changes.ts';
-import { Misconfigured, PositionLost } from '../errors.ts';
+import { Misconfigured } from '../errors.ts';
 import { after, REREAD_GRACE_MS } from '../grace.ts';
 import type { Batch, ChunkRead } from '../model.ts';
 import { createLogReader } from './log-reader.ts';
@@ -9,7 +9,7 @@ import type { RedoRow } from './mining-session.ts';
 import { findObjects, objectsOf } from './objects.ts';
 import type { OracleOptions } from './options.ts';
 import type { Pool } from './pool.ts';
-import { databaseOf, decodePosition, encodePosition, identityOf } from './position.ts';
+import { checkIdentity, databaseOf, decodePosition, encodePosition } from './position.ts';
 import { createFollower, type Follower, takeRules } from './redo-entry.ts';
 import { rereadKeys } from './reread.ts';
 import { localZoneIsUtc, zoneOf } from './server-clock.ts';
@@ -36,12 +36,7 @@ export async function openCapture(parts: CaptureParts, request: CaptureRequest, 
   const { pool, mining, options, container, refuse } = parts;
   const from = decodePosition(request.from);
   const { objects, zoneMs, goal, followers, database } = await pool.lend(async (session) => {
-    const identity = await identityOf(session, container);
-    if (request.identity !== '' && identity !== request.identity)
-      throw new PositionLost(
-        'The source is another database than the one that was followed, or was opened with RESETLOGS.',
-        'Load the tables again.',
-      );
+    await checkIdentity(session, container, request.identity);
     const utc = await localZoneIsUtc(session);
     const followers = request.tables.map((one, index) => createFollower(one, index, refuse, utc));
     return {

@@ -5,7 +5,7 @@ import { UnsupportedValue } from '../errors.ts';
 import type { Column, ColumnType, Described, DescribeRequest, LeftOut, Table, TableOptions } from '../model.ts';
 import { hasText, type KeyTable, keyless, refuseKey, requireIndex, userKey } from '../table-key.ts';
 import { type CatalogTable, readTables } from './catalog.ts';
-import { missingGrant } from './errors.ts';
+import { isUnknown, missingGrant } from './errors.ts';
 import type { OracleOptions } from './options.ts';
 import { chunkSelect } from './read.ts';
 import type { Session } from './session.ts';
@@ -32,6 +32,7 @@ export async function describeTables(
         options.where,
         'Correct `where`; it is SQL of the source without the word WHERE.',
         (where) => session.query(`${chunkSelect(table, where, {})} and 1 = 0`),
+        (error) => isUnknown(error) && !session.broken(),
       );
       described.push({ ref, table });
     } catch (error) {

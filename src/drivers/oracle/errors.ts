@@ -37,6 +37,12 @@ export function errorCode(error: unknown): string | undefined {
   return code;
 }
 
+/** Whether the server has told an error that is in no list here, so that nobody knows whether it would go away. */
+export function isUnknown(error: unknown): boolean {
+  const code = errorCode(error);
+  return code?.startsWith('ORA-') === true && BY_CODE[code] === undefined;
+}
+
 const changed: Maker = (text) => new StructureChanged(text, 'The load starts over with the table as it is now.');
 
 const SERVICE = 'Set `db` to a service of the database (lsnrctl services lists them), or to sid:<SID>.';

@@ -75,6 +75,15 @@ export async function identityOf(session: Session, container: Container): Promis
   return row.join(':');
 }
 
+/** Throws `PositionLost` unless the database is the one that `stored` names; '' names none. */
+export async function checkIdentity(session: Session, container: Container, stored: string): Promise<void> {
+  if (stored !== '' && (await identityOf(session, container)) !== stored)
+    throw new PositionLost(
+      'The source is another database than the one that was followed, or was opened with RESETLOGS.',
+      'Load the tables again.',
+    );
+}
+
 /** The number of the database, that of the root where it is a pluggable one. */
 export async function databaseOf(session: Session): Promise<string> {
   const [row] = await session.query('select dbid from v$database');

@@ -13,7 +13,7 @@ import { dictionaryStart } from './log-files.ts';
 import { logState } from './log-state.ts';
 import { oracleOptions } from './options.ts';
 import { createPool } from './pool.ts';
-import { decodePosition, encodePosition, identityOf, positionNow, positionReached } from './position.ts';
+import { checkIdentity, decodePosition, encodePosition, identityOf, positionNow, positionReached } from './position.ts';
 import { preflight } from './preflight.ts';
 import { readRange } from './read.ts';
 import { rereadKeys } from './reread.ts';
@@ -60,8 +60,8 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
     begin: (_pipeline, _name, _tables, waiting, signal) =>
       pool.lend(async (session) => {
         if (capture === 'none') return { position: '' as Position, slot: '', identity: '' };
-        if (capture === 'cursor') return { position: await markNow(session), slot: '', identity: '' };
         const identity = await identityOf(session, container);
+        if (capture === 'cursor') return { position: await markNow(session), slot: '', identity };
         const now = await positionNow(session, waiting);
         if (options.mode.remote && (await dictionaryStart(session, now.from)) === null) throw noDictionary();
         return { position: encodePosition(now), slot: '', identity };
@@ -99,8 +99,9 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
     }),
 
     ...(capture === 'cursor' && {
-      capture: async (request: CaptureRequest, signal: AbortSignal) =>
-        captureByLooks(
+      capture: async (request: CaptureRequest, signal: AbortSignal) => {
+        await pool.lend((session) => checkIdentity(session, container, request.identity), signal);
+        return captureByLooks(
           request,
           {
             look: (_from, stop) => cursorLook(pool, options.overlapMs, refuse, stop),
@@ -109,7 +110,8 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
             repeats: true,
           },
           signal,
-        ),
+        );
+      },
     }),
 
     reached: (position, goal) =>
