@@ -117,7 +117,7 @@ export async function pipeline(input: PipelineInput): Promise<void> {
     (argument) => checkSelection(state, argument),
   );
   onUpdate<RequestOperation, RequestAnswer>(updates.request, (argument, now) =>
-    request(state, argument.operation, now, argument),
+    request(state, argument.operation, now, argument, () => wf.patched('uncaptured-is-refused')),
   );
   onUpdate<TableAction, TableActionAnswer>(updates.tableAction, (argument, now) =>
     actOnTable(state, argument, now, keeps()),

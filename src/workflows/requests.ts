@@ -17,14 +17,18 @@ import { type Change, goOn, hold, withChange, withResumption } from './pause.ts'
 import { streamRun } from './schedule.ts';
 import { addEvent, keepRun, newRun, type PipelineState, selectedTables } from './state.ts';
 
-/** Queues an operation, or says why not. Refusals change nothing. */
+/**
+ * Queues an operation, or says why not. Refusals change nothing. `knowing`: whether what needs changes is refused where the source, as it is saved
+ * now, captures none although it was followed before; asked only then.
+ */
 export function request(
   state: PipelineState,
   operation: Operation,
   now: number,
   { to, validate }: Pick<Run, 'to' | 'validate'> = {},
+  knowing: () => boolean = () => false,
 ): [PipelineState, RequestAnswer] {
-  const refusal = refuse(state, operation);
+  const refusal = refuse(state, operation, knowing);
   if (refusal) return [state, { accepted: false, ...refusal }];
   const run = { ...newRun(state, operation, now), ...(to ? { to } : {}), ...(validate ? { validate } : {}) };
   const next = { ...state, lastRun: run.id, queue: [...state.queue, run] };
@@ -41,7 +45,7 @@ export function request(
 
 type Refusal = { readonly code: RefusalCode; readonly text: string };
 
-function refuse(state: PipelineState, operation: Operation): Refusal | null {
+function refuse(state: PipelineState, operation: Operation, knowing: () => boolean): Refusal | null {
   for (const side of ['source', 'destination'] as const) {
     const missing = missingParams(state[side].params);
     if (missing.length > 0) {
@@ -59,18 +63,24 @@ function refuse(state: PipelineState, operation: Operation): Refusal | null {
   }
   const running = [state.running, state.streaming].find((run) => run?.operation === operation && !run.resume);
   if (running) return { code: 'already_running', text: `${label(operation)} is running as run ${running.id}.` };
-  return (operation === 'full' ? null : needsMain(state, operation)) ?? conflict(state, tables);
+  return (operation === 'full' ? null : needsMain(state, operation, knowing)) ?? conflict(state, tables);
 }
 
 /** Everything but a full extract builds on the main stream; a rollback may be the way back to a position that is not lost. */
-function needsMain(state: PipelineState, operation: Operation): Refusal | null {
-  if (!state.everFull && captureOf(state.source.params) !== 'none')
+function needsMain(state: PipelineState, operation: Operation, knowing: () => boolean): Refusal | null {
+  const captures = captureOf(state.source.params) !== 'none';
+  if (!state.everFull && captures)
     return { code: 'needs_full', text: `${label(operation)} needs a completed full extract first.` };
   if (state.positionLost && operation !== 'rollback') {
     const text = 'The source’s log no longer reaches back to where the copy stands: run a full extract.';
     return { code: 'needs_full', text };
   }
-  if (state.main !== null) return null;
+  if (state.main !== null && (captures || !knowing())) return null;
+  if (captures)
+    return {
+      code: 'full_only',
+      text: 'The last full extract was made without change capture: run another one, which changes are followed from.',
+    };
   return {
     code: 'full_only',
     text: 'This source’s changes are not captured: it is copied by full extracts only. Set `capture` or another type, then run a full extract.',

@@ -13,8 +13,14 @@ import {
 import { captureByLooks, type Look } from '../../src/drivers/cursor-capture.ts';
 import { type CursorSource, openCursor } from '../../src/drivers/cursor-looks.ts';
 import { wholeRows } from '../../src/drivers/cursor-rows.ts';
+import { PositionLost } from '../../src/drivers/errors.ts';
 import { momentOf } from '../../src/drivers/jdbc/clock.ts';
 import type { Batch, ChunkRead, Position, Table } from '../../src/drivers/model.ts';
+import { decodePosition as mongoPosition } from '../../src/drivers/mongodb/position.ts';
+import { decodeLsn, decodeVersion } from '../../src/drivers/mssql/position.ts';
+import { decodePosition as mysqlPosition } from '../../src/drivers/mysql/position.ts';
+import { decodePosition as oraclePosition } from '../../src/drivers/oracle/position.ts';
+import { parseLsn } from '../../src/drivers/postgres/lsn.ts';
 
 const never = new AbortController().signal;
 const utc = (text: string): number => Date.parse(`${text.replace(' ', 'T')}Z`);
@@ -305,4 +311,26 @@ test.each([
 
 test('what is no time is none', () => {
   expect(momentOf('Mon, 01 Jan 2024 00:00:00 -0800', 0)).toBeUndefined();
+});
+
+describe('a position that another kind of source wrote', () => {
+  const kinds = {
+    postgres: ['16/B374D848', parseLsn],
+    mysql: ['{"gtid":"0-1-2"}', mysqlPosition],
+    mongodb: ['{"seconds":1,"increment":1,"whole":true}', mongoPosition],
+    'change tracking': ['{"version":"5"}', decodeVersion],
+    CDC: ['{"lsn":"0000002A000000B80003"}', decodeLsn],
+    oracle: ['{"scn":"7","from":"6"}', oraclePosition],
+    cursor: ['{"t":1,"v":"5"}', decodeMark],
+  } as const;
+  const pairs = Object.entries(kinds).flatMap(([name, [, read]]) =>
+    Object.entries(kinds).map(([other, [position]]) => [name, other, read as (text: Position) => unknown, position]),
+  );
+  it.each(pairs as [string, string, (text: Position) => unknown, Position][])(
+    '%s reads %s',
+    (name, other, read, position) => {
+      if (name === other) expect(() => read(position)).not.toThrow();
+      else expect(() => read(position)).toThrow(PositionLost);
+    },
+  );
 });

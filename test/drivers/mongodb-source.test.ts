@@ -217,6 +217,13 @@ describe('collections', () => {
       'series view',
     ]);
     expect(await source.tables('no such database')).toBeNull();
+    ground.fake.fail = (command) =>
+      JSON.stringify(command['filter'] ?? '').includes('$and')
+        ? new CommandError(31_249, 'Location31249', 'unknown')
+        : undefined;
+    const refused = { ref: { schema: ground.database, name: 'a' }, options: { where: '{"n":{"$nope":1}}' } };
+    expect(await source.describe([refused])).toMatchObject([{ error: { class: 'Misconfigured' } }]);
+    ground.fake.fail = undefined;
     const ask = (name: string, options = {}) => ({ ref: { schema: ground.database, name }, options });
     const answers = await source.describe([
       ask('gone'),

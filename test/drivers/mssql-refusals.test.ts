@@ -21,6 +21,20 @@ const failure = (opening: Promise<unknown>): Promise<Error & { action?: string }
     (error: Error) => error,
   );
 
+it('a condition that the server refuses, by whatever number, is the fault of its table', async () => {
+  ground = await mssqlGround();
+  ground.run('create table t (id int primary key)');
+  await using source = await ground.open();
+  const ask = (where: string) => ({ ref: { schema: 'dbo', name: 't' }, options: { where } });
+  // The fake answers the second one by a number that no list has.
+  const answers = await source.describe([ask('no such ('), ask('(((id = 1'), ask('id < 5')]);
+  expect(answers.map((one) => ('error' in one ? one.error.message : ''))).toEqual([
+    expect.stringMatching(/^The condition of dbo.t is refused by the source: /),
+    expect.stringMatching(/^The condition of dbo.t is refused by the source: SQL Server error 50000: \w+ input$/),
+    '',
+  ]);
+});
+
 describe('a login that is refused', () => {
   it.each([
     [18456, 'AccessDenied', /uid and pwd/],

@@ -263,6 +263,21 @@ describe('undo that is gone', () => {
     expect(server.failures).toEqual([]);
   });
 
+  test('a condition that the server refuses, by whatever number, is the fault of its table', async () => {
+    ground = await oracleGround();
+    const { server, source } = ground;
+    server.sql('create table t (id NUMBER(5) primary key)');
+    const ask = (where: string) => ({ ref: { schema: 'main', name: 't' }, options: { where } });
+    server.fail(/id like/, 'ORA-00920: invalid relational operator');
+    expect(await source.describe([ask('id like'), ask('id < 5')])).toMatchObject([
+      { error: { class: 'Misconfigured', message: expect.stringContaining('ORA-00920') } },
+      { table: { key: ['id'] } },
+    ]);
+    // What is the server's own trouble fails without the condition, too.
+    for (const pattern of [/id like/, /1 = 0/]) server.fail(pattern, 'ORA-00018: maximum number of sessions exceeded');
+    await expect(source.describe([ask('id like')])).rejects.toMatchObject({ name: 'Error' });
+  });
+
   test('ranges are of one moment, whatever happens meanwhile', async () => {
     ground = await oracleGround();
     const { server, source } = ground;

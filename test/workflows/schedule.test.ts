@@ -80,6 +80,15 @@ describe('requests', () => {
     if (expected !== 'accepted') expect(answer[0]).toBe(state);
   });
 
+  it('of what needs changes are refused where the source, as it is saved now, captures none', () => {
+    const state = { ...byFulls({ type: 'rds.msfull' }), everFull: true, main: { scope: 1, databases: ['d'] } };
+    const asked = (now: PipelineState, knowing: boolean) => request(now, 'delta', 1, {}, () => knowing)[1];
+    expect(asked(state, true)).toMatchObject({ code: 'full_only', text: expect.stringContaining('Set `capture`') });
+    expect(asked(state, false)).toMatchObject({ accepted: true });
+    const since = { ...byFulls({ capture: 'cursor' }), everFull: true, main: null };
+    expect(asked(since, true)).toMatchObject({ code: 'full_only', text: expect.stringContaining('run another one') });
+  });
+
   it('are refused while queued and while running', () => {
     const [queued] = request(select(configured(), 'a', 't'), 'full', now);
     expect(code(request(queued, 'full', now))).toBe('already_queued');

@@ -7,7 +7,7 @@ import type { Pool } from './pool.ts';
 import { type Condition, EVERYTHING } from './range.ts';
 import { readChunk } from './read.ts';
 import { rereadKeys } from './reread.ts';
-import type { Facts } from './session.ts';
+import { type Facts, identityOf } from './session.ts';
 import { quoteName } from './sql.ts';
 import { mapType } from './types.ts';
 
@@ -26,7 +26,7 @@ export function cursorSource(
   return {
     describe,
     settings: { ...cursor, overlapMs: cursor.overlapMs + COARSE_MS },
-    identity: async () => facts.productName,
+    identity: async () => identityOf(facts, pool.options),
     now: async () => ({ t: await pool.lend((session) => clockOf(session, pool.options)) }),
     changed: (table, since, signal) =>
       readChunk(pool, known, table, undefined, EVERYTHING, signal, (one, found) =>

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { Misconfigured } from '../errors.ts';
 import { type About, failure, withoutSecrets } from './failure.ts';
@@ -110,6 +111,16 @@ function factsOf(row: readonly (string | null)[]): Facts {
     catalog: catalog ?? '',
     level: schemas === '1' ? 'schema' : catalogs === '1' ? 'catalog' : 'none',
   };
+}
+
+/**
+ * Names the database as far as JDBC tells it: its product, and a digest of the catalog and of the place in the URL (what stands before its
+ * options and behind a login).
+ */
+export function identityOf({ productName, catalog, level }: Facts, { url }: Pick<JdbcOptions, 'url'>): string {
+  const place = (url.split(/[?;]/)[0] ?? '').replace(/^.*@/, '');
+  const digest = createHash('sha256').update(JSON.stringify([place, level === 'schema' ? catalog : '']));
+  return `${productName}:${digest.digest('base64url').slice(0, 12)}`;
 }
 
 function checked(facts: Facts, { database, user }: JdbcOptions): Facts {

@@ -14,7 +14,7 @@ import { createPool } from './pool.ts';
 import { preflight } from './preflight.ts';
 import { EVERYTHING } from './range.ts';
 import { chunkSelect, readChunk } from './read.ts';
-import { ask, type Session } from './session.ts';
+import { ask, identityOf, type Session } from './session.ts';
 import { splitTable } from './split.ts';
 
 /**
@@ -66,7 +66,7 @@ export const open: OpenSource = async (params: Params, signal: AbortSignal): Pro
     begin: async () => ({
       position: options.follows ? await markNow(cursors) : none,
       slot: '',
-      identity: facts.productName,
+      identity: identityOf(facts, options),
     }),
     end: async () => {},
     remove: async () => {},

@@ -6,6 +6,7 @@ import { type Found, listCollections, type Size, sizeOf } from './catalog.ts';
 import { columnsOf } from './columns.ts';
 import type { Connection } from './connection.ts';
 import { ID } from './document-row.ts';
+import { isUnknown } from './errors.ts';
 import { parseFilter } from './filter.ts';
 import type { MongoOptions } from './options.ts';
 import { type SampledFields, sampledIn, sampleFields, withSample } from './sampled-fields.ts';
@@ -70,12 +71,20 @@ async function checkFilter(connection: Connection, ref: DescribeRequest['ref'], 
     const filter = { $and: [{ _id: { $in: [] } }, parseFilter(where)] };
     await connection.command(ref.schema, { find: ref.name, filter, limit: 1, singleBatch: true });
   } catch (error) {
-    if (!isPermanent(error) || error.name === 'AccessDenied') throw error;
+    if (!(await isAtFault(connection, ref, error))) throw error;
     throw new Misconfigured(
-      `The condition of ${ref.schema}.${ref.name} is refused: ${error.message}`,
+      `The condition of ${ref.schema}.${ref.name} is refused: ${(error as Error).message}`,
       'Correct `where`: a filter as in find(), as JSON.',
     );
   }
+}
+
+/** Whether an error is the filter's own: servers have a hundred numbers for those, and the same command without it works. */
+async function isAtFault(connection: Connection, ref: DescribeRequest['ref'], error: unknown): Promise<boolean> {
+  if (isPermanent(error)) return error.name !== 'AccessDenied';
+  if (!isUnknown(error)) return false;
+  await connection.command(ref.schema, { find: ref.name, filter: { _id: { $in: [] } }, limit: 1, singleBatch: true });
+  return true;
 }
 
 function describeTable(

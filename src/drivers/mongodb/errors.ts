@@ -95,6 +95,12 @@ const BY_NUMBER: Readonly<Record<number, Maker>> = {
   40573: () => noReplicaSet(),
 };
 
+/** Whether the server has told an error that is in no list here, so that nobody knows whether it would go away. */
+export function isUnknown(error: unknown): boolean {
+  const number = errorNumber(error);
+  return number !== undefined && BY_NUMBER[number] === undefined;
+}
+
 /** No oplog. */
 export function noReplicaSet(): Misconfigured {
   return new Misconfigured(

@@ -120,7 +120,7 @@ export function checkIdentity(stored: string, now: string): void {
   const [, fork = '', ...name] = now.split(':');
   if (before.join(':') !== name.join(':'))
     throw new PositionLost(
-      `The source is the database ${name.join(':')}, and ${before.join(':')} was followed.`,
+      `The source is the database ${name.join(':')}, and ${before.join(':') || 'another source'} was followed.`,
       'Correct `db`, or run a full extract.',
     );
   if (forkBefore !== '' && fork !== '' && forkBefore !== fork)

@@ -12,6 +12,7 @@ import { type JdbcOptions, jdbcOptions } from '../../../src/drivers/jdbc/options
 import { decodeRange, encodeRange, rangeConditions } from '../../../src/drivers/jdbc/range.ts';
 import { compile, isFresh, jarsIn, javaArguments, javaTools } from '../../../src/drivers/jdbc/runtime.ts';
 import { jvmFolder } from '../../../src/drivers/jdbc/scratch.ts';
+import { identityOf } from '../../../src/drivers/jdbc/session.ts';
 import { mapType } from '../../../src/drivers/jdbc/types.ts';
 import type { Column } from '../../../src/drivers/model.ts';
 
@@ -375,4 +376,15 @@ test('what has no text is left out with the reason', () => {
   } as const;
   const column = { name: 'c', jdbcType: 2002, typeName: 'ADDRESS', size: 0, scale: null, nullable: true };
   expect(mapType(facts, column)).toEqual({ reason: expect.stringContaining('cast it in a view') });
+});
+
+test('the identity of a source is its product, catalog and place, whatever login and options its URL holds', () => {
+  const facts = { productName: 'X', catalog: 'shop', level: 'schema' } as Parameters<typeof identityOf>[0];
+  const of = (url: string, more = {}) => identityOf({ ...facts, ...more }, { url });
+  const one = of('jdbc:x://h:1/d?user=u&password=p@ss');
+  expect([of('jdbc:x://h:1/d'), of('jdbc:x://h:1/d;a=b'), of('jdbc:x://h:1/d?b@c')]).toEqual([one, one, one]);
+  expect(of('jdbc:x:thin:u/p@h:1/d')).toBe(of('jdbc:x:thin:u/q@h:1/d'));
+  expect(of('jdbc:x://h:1/d', { level: 'catalog' })).toBe(of('jdbc:x://h:1/d', { level: 'catalog', catalog: 'b' }));
+  for (const other of [of('jdbc:x://i:1/d'), of('jdbc:x://h:1/e'), of('jdbc:x://h:1/d', { catalog: 'b' })])
+    expect(other).not.toBe(one);
 });
