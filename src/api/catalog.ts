@@ -53,7 +53,12 @@ export function createCatalog(pipelines: Pipelines, ttlMs = 60_000, now: () => n
   return {
     async list(config, path) {
       const { database, names } = await read(config, path);
-      if (names === null) throw notFound(path);
+      if (names === null) {
+        const [asked = ''] = path;
+        const known =
+          sourceCode(config.source.params.type)?.naming === 'schema' || [database, 'default'].includes(asked);
+        throw notFound(known ? path : [asked]);
+      }
       return { database, names: [...names] };
     },
     async find(config, database, schema, table) {

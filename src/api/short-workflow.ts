@@ -123,7 +123,8 @@ function isTrue(): boolean {
 function failure(name: Name, error: WorkflowFailedError): Problem {
   const inner = error.cause instanceof ActivityFailure ? error.cause.cause : error.cause;
   if (inner instanceof ApplicationFailure) {
-    const action = (inner.details?.[0] as { action?: string } | undefined)?.action;
+    // What passes is tried again in runs, not for a request.
+    const action = inner.nonRetryable ? (inner.details?.[0] as { action?: string } | undefined)?.action : undefined;
     const said = [inner.message, action].filter((text) => text !== undefined && text !== '').join(' ');
     return new Problem(502, said, { more: { reason: { code: inner.type ?? 'failed', text: inner.message } } });
   }
