@@ -35,6 +35,14 @@ it('a condition that the server refuses, by whatever number, is the fault of its
   ]);
 });
 
+it.each([245, 8114, 8115, 8134, 241])(
+  'a row that a view can not compute with (%i) is an error of its table',
+  (number) => {
+    const error = translate(Object.assign(new Error('No.'), { number }));
+    expect(error).toMatchObject({ name: 'UnsupportedValue', message: 'No.', action: expect.stringContaining('view') });
+  },
+);
+
 describe('a login that is refused', () => {
   it.each([
     [18456, 'AccessDenied', /uid and pwd/],

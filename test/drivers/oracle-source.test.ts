@@ -278,6 +278,21 @@ describe('undo that is gone', () => {
     await expect(source.describe([ask('id like')])).rejects.toMatchObject({ name: 'Error' });
   });
 
+  test('a row that a view can not compute with is an error of its table', async () => {
+    ground = await oracleGround();
+    const { server, source } = ground;
+    server.sql('create table t (id NUMBER(5) primary key)');
+    server.sql('insert into t values (1)');
+    const table = await ground.table('t');
+    server.fail(/from .*"t"/i, 'ORA-01476: divisor is equal to zero');
+    const { ranges } = await source.split(table, undefined, 1_000_000);
+    const read = source.read(table, undefined, ranges[0] as string, new AbortController().signal);
+    await expect(read.next()).rejects.toMatchObject({
+      name: 'UnsupportedValue',
+      message: expect.stringContaining('ORA-01476'),
+    });
+  });
+
   test('ranges are of one moment, whatever happens meanwhile', async () => {
     ground = await oracleGround();
     const { server, source } = ground;

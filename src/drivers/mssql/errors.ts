@@ -1,4 +1,4 @@
-import { AccessDenied, isPermanent, Misconfigured, StructureChanged } from '../errors.ts';
+import { AccessDenied, isPermanent, Misconfigured, StructureChanged, UnsupportedValue } from '../errors.ts';
 import { denied, type Maker, passing, tlsRefused, wrong } from '../server-errors.ts';
 
 /** What `mssql` and tedious below it attach to errors: the server's number, a word of their own for what befell the connection, what it came of. */
@@ -92,6 +92,13 @@ function numbered(error: Error, number: number | undefined): Error {
 
 const changed: Maker = (text) => new StructureChanged(text, 'The load starts over with the new structure.');
 
+/** A view, a computed column or a condition meets a row that it can't compute: that does not pass by itself. */
+const uncomputable: Maker = (text) =>
+  new UnsupportedValue(
+    text,
+    'Correct the rows at the source, or the view, computed column or `where` that computes with them.',
+  );
+
 const READ = 'Grant the source user SELECT on the selected tables: GRANT SELECT ON SCHEMA::<schema> TO <user>.';
 const CONDITION = "Check the table's `where` condition; it is T-SQL without the word WHERE.";
 const SNAPSHOT_ON = 'Run ALTER DATABASE <database> SET ALLOW_SNAPSHOT_ISOLATION ON.';
@@ -142,4 +149,17 @@ const BY_NUMBER: Readonly<Record<number, Maker>> = {
   40613: passing('The database is not available now (Azure SQL); it is tried again.'),
   40615: denied("Allow the worker's address in the firewall of the Azure SQL server."),
   41332: wrong('A memory-optimized table can not be read under snapshot isolation.'),
+  220: uncomputable,
+  232: uncomputable,
+  241: uncomputable,
+  242: uncomputable,
+  245: uncomputable,
+  248: uncomputable,
+  295: uncomputable,
+  517: uncomputable,
+  535: uncomputable,
+  8114: uncomputable,
+  8115: uncomputable,
+  8134: uncomputable,
+  8169: uncomputable,
 };

@@ -45,6 +45,13 @@ export function isUnknown(error: unknown): boolean {
 
 const changed: Maker = (text) => new StructureChanged(text, 'The load starts over with the table as it is now.');
 
+/** A view, a virtual column or a condition meets a row that it can't compute: that does not pass by itself. */
+const uncomputable: Maker = (text) =>
+  new UnsupportedValue(
+    text,
+    'Correct the rows at the source, or the view, virtual column or `where` that computes with them.',
+  );
+
 const SERVICE = 'Set `db` to a service of the database (lsnrctl services lists them), or to sid:<SID>.';
 const GRANT_READ =
   'Run: GRANT SELECT, FLASHBACK ON <schema>.<table> TO <user> (or SELECT ANY TABLE and FLASHBACK ANY TABLE).';
@@ -118,6 +125,19 @@ const BY_CODE: Readonly<Record<string, Maker>> = {
   'NJS-519': wrong(SERVICE),
   'NJS-530': wrong('Check `host`: its name is not known on the worker.'),
   'DPI-1047': wrong('Set `thick_client` to the folder of the Oracle client libraries (libclntsh) on the worker.'),
+  'ORA-01426': uncomputable,
+  'ORA-01428': uncomputable,
+  'ORA-01476': uncomputable,
+  'ORA-01722': uncomputable,
+  'ORA-01830': uncomputable,
+  'ORA-01839': uncomputable,
+  'ORA-01841': uncomputable,
+  'ORA-01843': uncomputable,
+  'ORA-01847': uncomputable,
+  'ORA-01850': uncomputable,
+  'ORA-01858': uncomputable,
+  'ORA-01861': uncomputable,
+  'ORA-06502': uncomputable,
 };
 
 /** The log no longer holds what comes next. */
