@@ -168,7 +168,8 @@ async function step({ source, start, database }: Following, by: Destination, sin
   lastRead = read;
   for await (const piece of capture.events()) {
     for (const event of piece)
-      if (event.kind === 'commit' || event.kind === 'progress') read.to = event.position;
+      if (event.kind === 'structure') throw new Error(`Table ${event.table} has left the stream: ${event.reason}`);
+      else if (event.kind === 'commit' || event.kind === 'progress') read.to = event.position;
       else read.changes++;
     for (const part of single ? bySingle(piece) : [piece]) {
       await applier.take(part);
